@@ -1,0 +1,29 @@
+"""What is asked of an ensemble: which measures, by which sampler, in which precision, from which seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Request:
+    """A measurement request, the same for all points of a study.
+
+    Attributes
+    ----------
+    measures : mapping of str to mapping
+        Name of the measure to its options, as in ``[measure]``; an empty mapping asks for everything.
+    seed : int
+        64-bit seed of the study.
+    sampler : str
+        ``auto``, ``conditioned`` or ``explicit``.
+    precision : str
+        ``mixed`` (float32 arrays; float64 Gram matrices, sums and results) or ``float64``.
+    """
+
+    measures: Mapping[str, Mapping[str, Any]]
+    seed: int
+    sampler: str = "auto"
+    precision: str = "mixed"
