@@ -1,0 +1,184 @@
+"""What the keys of a scenario must be together: checked on the file alone, before any point is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mcnet.scenario_faults import Faults
+from mcnet.scenario_schema import Analyze, Inputs, Network, Sampling, Sweep
+from mcnet.sweep import MAX_POINTS
+
+SWEEPABLE = ("width", "depth", "sigma_w2", "sigma_b2", "weights", "activation", "normalization")
+
+_RANDOM_KINDS = ("single", "pair", "gaussian")
+_ALLOWED = {
+    "single": {"q0", "count", "dimension", "fresh"},
+    "pair": {"q0", "c0", "count", "dimension", "fresh"},
+    "gaussian": {"q0", "c0", "count", "dimension", "fresh"},
+    "values": {"values", "count", "dimension", "fresh"},
+    "file": {"path", "count", "dimension", "fresh"},
+}
+_NEEDED = {
+    "single": ("q0",),
+    "pair": ("q0", "c0"),
+    "gaussian": ("count",),
+    "values": ("values",),
+    "file": ("path",),
+}
+_EXPLAINED = {
+    "q0": '|x|^2 / dimension, or "fixed-point"',
+    "c0": "the correlation of the two inputs",
+    "count": "how many inputs",
+    "values": "the list of vectors",
+    "path": "a .npy, .csv or .txt file with one input in each row",
+}
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A scenario read section by section; a key with a mistake is None, and ``given`` says which keys were there."""
+
+    title: str
+    network: Network
+    inputs: Inputs
+    sweep: Sweep
+    sampling: Sampling
+    analyze: Analyze
+    measures: Mapping[str, Mapping[str, Any]]
+    given: Mapping[str, tuple[str, ...]] = field(repr=False)
+
+    def axes(self) -> dict[str, tuple[Any, ...]]:
+        """Values of every quantity that may be swept, in the order of the sweep; those with mistakes left out."""
+        names = [name for name in self.given["sweep"] if name in SWEEPABLE]
+        names += [name for name in SWEEPABLE if name not in names]
+        axes: dict[str, tuple[Any, ...]] = {}
+        for name in names:
+            swept, fixed = getattr(self.sweep, name), getattr(self.network, name)
+            if swept is not None:
+                axes[name] = swept
+            elif fixed is not None:
+                axes[name] = (fixed,)
+            elif name == "normalization" and not any(name in self.given[section] for section in ("network", "sweep")):
+                axes[name] = ("none",)
+        return axes
+
+    def count(self) -> int | None:
+        """T, the number of inputs, where the file alone says so."""
+        fixed = {"single": 1, "pair": 2, "gaussian": self.inputs.count}
+        if self.inputs.kind == "values" and self.inputs.values is not None:
+            return len(self.inputs.values)
+        return fixed.get(self.inputs.kind or "")
+
+
+def check(draft: Draft, faults: Faults) -> None:
+    """Note every combination of keys that cannot be run."""
+    _grid(draft, faults)
+    _inputs(draft, faults)
+    _sampling(draft, faults)
+    _last_layer(draft, faults)
+    _sampler(draft, faults)
+
+
+def _grid(draft: Draft, faults: Faults) -> None:
+    for name in SWEEPABLE:
+        fixed, swept = (name in draft.given[section] for section in ("network", "sweep"))
+        if fixed and swept:
+            faults.add(("sweep", name), "is fixed in [network] and swept here. Remove one of the two.", at_key=True)
+        elif not (fixed or swept) and name != "normalization":
+            if ("sweep", name) in faults.meant:
+                continue
+            faults.missing(("network", name), f"Write {name} = ... in [network], or sweep it in [sweep].")
+    size = 1
+    for values in draft.axes().values():
+        size *= len(values)
+    if size > MAX_POINTS:
+        faults.add(("sweep",), f"makes {size} points; at most {MAX_POINTS} are allowed. Split the study.", at_key=True)
+
+
+def _inputs(draft: Draft, faults: Faults) -> None:
+    inputs, given = draft.inputs, draft.given["inputs"]
+    kind = inputs.kind
+    if "kind" not in given:
+        faults.missing(("inputs", "kind"), 'Write kind = "single", "pair", "gaussian", "values" or "file" in [inputs].')
+    if kind is None:
+        return
+    for name in _NEEDED[kind]:
+        if name not in given:
+            faults.missing(("inputs", name), f'kind = "{kind}" needs {name}: {_EXPLAINED[name]}.')
+    for name in given:
+        if name in Inputs.model_fields and name not in {"kind", *_ALLOWED[kind]}:
+            faults.add(("inputs", name), f'has no meaning for kind = "{kind}". Remove it.', at_key=True)
+    expected = draft.count()
+    if kind != "gaussian" and inputs.count is not None and expected is not None and inputs.count != expected:
+        faults.add(
+            ("inputs", "count"),
+            f'kind = "{kind}" has {expected} here, got {inputs.count}. Write {expected} or remove it.',
+        )
+    if inputs.fresh and kind not in _RANDOM_KINDS:
+        faults.add(("inputs", "fresh"), f'kind = "{kind}" gives the inputs themselves. Remove fresh.')
+    if kind == "values" and inputs.values is not None and inputs.dimension not in (None, len(inputs.values[0])):
+        faults.add(
+            ("inputs", "dimension"),
+            f"the vectors have {len(inputs.values[0])} components, got {inputs.dimension}. Remove it.",
+        )
+    if kind == "gaussian" and inputs.c0 is not None and inputs.c0 < 0:
+        faults.add(("inputs", "c0"), "many inputs cannot all be anticorrelated. Give c0 from 0 to 1.")
+    if kind == "pair" and inputs.c0 is not None and abs(inputs.c0) < 1:
+        widths = draft.axes().get("width")
+        least = inputs.dimension if "dimension" in given else min(widths) if widths else None
+        if least == 1:
+            where = ("inputs", "dimension") if "dimension" in given else ("inputs", "c0")
+            faults.add(where, "two inputs of dimension 1 have correlation 1 or -1. Give a dimension of at least 2.")
+
+
+def _sampling(draft: Draft, faults: Faults) -> None:
+    given = draft.given["sampling"]
+    if "networks" in given and "target" in given:
+        faults.add(("sampling", "target"), "stands beside networks. Keep one of the two.", at_key=True)
+    elif "networks" not in given and "target" not in given:
+        faults.missing(("sampling", "networks"), "Write networks = ..., how many at each point, in [sampling].")
+
+
+def _place(draft: Draft, name: str) -> tuple[str, str]:
+    return ("sweep" if name in draft.given["sweep"] else "network", name)
+
+
+def _last_layer(draft: Draft, faults: Faults) -> None:
+    outputs = draft.network.outputs
+    if "outputs" not in draft.given["network"]:
+        if draft.network.readout is not None:
+            faults.add(("network", "readout"), "there is no readout without outputs. Add outputs = ..., or remove it.")
+        if any(name != "none" for name in draft.axes().get("normalization", ())):
+            faults.add(_place(draft, "normalization"), "normalises a readout. Add outputs = ... to [network].")
+    count, widths = draft.count(), draft.axes().get("width")
+    if "last-batch" in draft.axes().get("normalization", ()) and count is not None and count < 3:
+        faults.add(
+            _place(draft, "normalization"), f'"last-batch" needs at least 3 inputs, there are {count}. Add inputs.'
+        )
+    if draft.network.readout == "orthogonal" and outputs is not None and widths and outputs > min(widths):
+        faults.add(
+            ("network", "readout"),
+            f"{outputs} outputs cannot be orthogonal at width {min(widths)}. "
+            f'Write readout = "gaussian", or at most {min(widths)} outputs.',
+        )
+
+
+def _sampler(draft: Draft, faults: Faults) -> None:
+    if draft.sampling.sampler != "conditioned":
+        return
+    axes, count = draft.axes(), draft.count()
+    if "uniform" in axes.get("weights", ()):
+        faults.add(
+            ("sampling", "sampler"),
+            '"conditioned" is exact for gaussian and orthogonal weights only, not for uniform ones. '
+            'Write sampler = "explicit".',
+        )
+    widths = axes.get("width")
+    if widths and count is not None and count >= min(widths):
+        faults.add(
+            ("sampling", "sampler"),
+            f'"conditioned" gains nothing with {count} inputs at width {min(widths)}. '
+            'Write sampler = "auto" or "explicit".',
+        )
