@@ -90,7 +90,7 @@ class Scenario:
         if self.networks is None:
             raise UsageError(
                 f"{self.name}: sampling.target: the number of networks is not chosen by itself yet. "
-                "Write sampling.networks instead."
+                "Give sampling.networks instead."
             )
         return self.networks
 

@@ -123,8 +123,16 @@ def _inputs(draft: Draft, faults: Faults) -> None:
             ("inputs", "dimension"),
             f"the vectors have {len(inputs.values[0])} components, got {inputs.dimension}. Remove it.",
         )
-    if kind == "gaussian" and inputs.c0 is not None and inputs.c0 < 0:
-        faults.add(("inputs", "c0"), "many inputs cannot all be anticorrelated. Give c0 from 0 to 1.")
+    if (
+        kind == "gaussian"
+        and inputs.c0 is not None
+        and inputs.count is not None
+        and inputs.c0 * (inputs.count - 1) < -1
+    ):
+        least = f"{-1 / (inputs.count - 1):.6g}"
+        faults.add(
+            ("inputs", "c0"), f"{inputs.count} inputs cannot all be so anticorrelated. Give c0 from {least} to 1."
+        )
     if kind == "pair" and inputs.c0 is not None and abs(inputs.c0) < 1:
         widths = draft.axes().get("width")
         least = inputs.dimension if "dimension" in given else min(widths) if widths else None
