@@ -1,0 +1,187 @@
+"""Judge the points of a dataset against theory: means and variances at each width, coefficients over the widths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis import study
+from analysis.coefficients import fit_family
+from analysis.estimate import Moments, moments
+from analysis.predictions import OBSERVABLES, Predicted, Theory
+from analysis.study import Column, Family
+from analysis.table import SUPPORT, Row, Scales, comparison, expected_scales
+from analysis.verdict import Verdict
+
+if TYPE_CHECKING:
+    import xarray
+
+
+class Judged(NamedTuple):
+    """One family of widths, analysed."""
+
+    family: Family
+    columns: list[Column]
+    moments: list[Moments]
+    predicted: Predicted
+    comparisons: list[Row]
+    fits: list[Row]
+    verdict: Verdict
+    left_out: dict[str, int]
+    notes: list[str]
+
+
+def judge_family(tree: xarray.DataTree, family: Family, theory: Theory) -> Judged:
+    """Measure, predict, fit and compare one family of widths.
+
+    Parameters
+    ----------
+    tree : DataTree
+        The dataset.
+    family : Family
+        Points that differ in width only.
+    theory : Theory
+        Which predictions are wanted.
+
+    Notes
+    -----
+    Two kinds of rows. *Points*: the mean (predicted limit + a1/M) and the variance (v1/M) at one width, listed where
+    the next order is expected to be smaller than the statistical error; the error includes both. *Coefficients*: a1
+    and v1 fitted over all widths, with the limit taken from theory; and the limit itself, from a fit that leaves it
+    free. The verdict uses the coefficients of means and variances only, whitened with their joint jackknife
+    covariance; it leaves out those whose truncation error exceeds the statistical one, or whose errors rest on fewer
+    than 30 effective networks.
+    """
+    sources = [observable.source for observable in OBSERVABLES.values()]
+    columns = study.columns(tree, family.first, sources)
+    layers = study.thinned(family.first.depth)
+    tabled = [j for j, column in enumerate(columns) if column.layer in layers or column.layer == 0]
+    if not family.first.fluctuating:
+        tabled = [j for j in tabled if columns[j].layer > 0]  # the inputs themselves: exact
+    measured = [
+        moments(study.reader(tree, setting, sources), networks=setting.networks, columns=len(columns), joint=tabled)
+        for setting in family.settings
+    ]
+    predicted = theory.predict(family.first, columns)
+    at = np.array(tabled, dtype=np.intp)
+    table = [columns[j] for j in tabled]
+    of_table = [_take(m, at) for m in measured]
+    predictions = Predicted(*(values[at] for values in predicted))
+    scales = expected_scales(family, table, of_table, predictions)
+    left_out: dict[str, int] = {}
+    rows = _point_rows(family, table, of_table, predictions, scales, left_out)
+    fitted = fit_family(family, table, of_table, predictions, scales)
+    _count(left_out, "coefficients whose neglected orders exceed their error", fitted.beyond)
+    _count(left_out, "coefficients with errors from too few effective networks", fitted.heavy)
+    return Judged(
+        family=family,
+        columns=columns,
+        moments=measured,
+        predicted=predicted,
+        comparisons=fitted.comparisons + rows,
+        fits=fitted.fits,
+        verdict=fitted.verdict,
+        left_out=left_out,
+        notes=_notes(family, columns, measured, theory),
+    )
+
+
+def _point_rows(
+    family: Family,
+    columns: Sequence[Column],
+    measured: Sequence[Moments],
+    predicted: Predicted,
+    scales: Scales,
+    left_out: dict[str, int],
+) -> list[Row]:
+    """Mean and variance at every width, where the neglected order is below the statistical error."""
+    rows = []
+    for setting, m in zip(family.settings, measured, strict=True):
+        width = float(setting.width)
+        to_first = np.isfinite(predicted.a1)
+        mean = np.where(to_first, predicted.limit + predicted.a1 / width, predicted.limit)
+        mean_neglected = np.where(to_first, scales.mean_growth / width, 1.0) * scales.mean / width
+        exact = {"mean": predicted.exact_mean, "variance": predicted.exact_variance}
+        table = {
+            "mean": (m.mean, m.mean_error, m.mean_support, mean, mean_neglected),
+            "variance": (
+                m.variance,
+                m.variance_error,
+                m.variance_support,
+                predicted.v1 / width,
+                scales.variance * scales.variance_growth / width**2,
+            ),
+        }
+        for statistic, (value, error, support, prediction, neglected) in table.items():
+            for j, column in enumerate(columns):
+                if not (scales.varying[j] and np.isfinite(prediction[j]) and np.isfinite(value[j])):
+                    continue
+                if neglected[j] > error[j]:
+                    _count(left_out, "points whose neglected order exceeds their error")
+                    continue
+                if support[j] < SUPPORT:
+                    _count(left_out, "points with errors from too few effective networks")
+                order = "exact" if exact[statistic][j] else "1/M" if statistic == "variance" or to_first[j] else "limit"
+                rows.append(
+                    comparison(
+                        column,
+                        setting.point,
+                        statistic,
+                        order,
+                        measured=value[j],
+                        statistical=error[j],
+                        neglected=neglected[j],
+                        predicted=prediction[j],
+                        networks=int(m.defined[j]),
+                        support=support[j],
+                    )
+                )
+    return rows
+
+
+def _notes(family: Family, columns: Sequence[Column], measured: Sequence[Moments], theory: Theory) -> list[str]:
+    """What a reader must know: what cannot be compared and why, undefined values, an expansion out of its range."""
+    notes = []
+    first = family.first
+    reason = theory.why_no_limit(first)
+    if reason is not None:
+        notes.append(f"nothing predicted: {reason}")
+    else:
+        reason = theory.why_no_coefficients(first)
+        if reason is not None:
+            notes.append(f"compared with the limit only: {reason}")
+    if first.inputs > study.MAX_INPUTS:
+        notes.append(f"of {first.inputs} inputs the first {study.MAX_INPUTS} and their pairs are analysed")
+    for setting, m in zip(family.settings, measured, strict=True):
+        missing = m.networks - m.defined
+        for name in OBSERVABLES:
+            worst = max((int(missing[j]) for j, c in enumerate(columns) if c.observable == name), default=0)
+            if worst:
+                notes.append(
+                    f"width {setting.width}: {name} is undefined (a dead layer) in up to {worst} of {m.networks} "
+                    "networks; its means are over the others"
+                )
+        if setting.depth > 0.1 * setting.width:
+            notes.append(f"width {setting.width}: depth/width = {setting.depth / setting.width:.2g} is not small")
+    return notes
+
+
+def _take(m: Moments, at: NDArray[np.intp]) -> Moments:
+    """The moments of some columns (the joint covariance stays: it belongs to the table's columns)."""
+    return m._replace(
+        defined=m.defined[at],
+        mean=m.mean[at],
+        variance=m.variance[at],
+        mean_error=m.mean_error[at],
+        variance_error=m.variance_error[at],
+        mean_support=m.mean_support[at],
+        variance_support=m.variance_support[at],
+    )
+
+
+def _count(left_out: dict[str, int], what: str, number: int = 1) -> None:
+    if number:
+        left_out[what] = left_out.get(what, 0) + number

@@ -1,0 +1,225 @@
+"""What a dataset says to the analysis: the settings of its points, families of widths, columns of values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from analysis.estimate import Floats
+from mcnet import activations
+from mcnet.activations import Activation
+
+if TYPE_CHECKING:
+    import xarray
+
+MAX_INPUTS = 4  # with more, the first four inputs and the pairs between them are analysed
+MAX_LAYERS = 12  # layers that enter tables and covariances; curves show all
+
+# Coordinates of a point that describe its law (width apart) and are shown wherever a point is named.
+LAW = (
+    "depth",
+    "activation",
+    "weights",
+    "sigma_w2",
+    "sigma_b2",
+    "normalization",
+    "readout",
+    "outputs",
+    "parameterization",
+    "train_biases",
+    "input_kind",
+    "inputs",
+    "q0",
+    "c0",
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One point of the dataset.
+
+    Attributes
+    ----------
+    index : int
+        Its place along the dimension ``point``.
+    law : dict
+        The coordinates of :data:`LAW`, as plain Python values; None where a value is missing.
+    gram : (T, T) array or None
+        Gram x.x/M_0 of the inputs: exact for single and pair and for inputs that are fixed; of the law of the inputs
+        if they are drawn anew for every network.
+    fluctuating : bool
+        Whether the Gram differs from network to network.
+    """
+
+    index: int
+    width: int
+    input_dimension: int
+    networks: int
+    activation: Activation
+    law: dict[str, Any]
+    gram: Floats
+    fluctuating: bool
+
+    @property
+    def depth(self) -> int:
+        return int(self.law["depth"])
+
+    @property
+    def inputs(self) -> int:
+        return int(self.law["inputs"])
+
+    @property
+    def point(self) -> dict[str, Any]:
+        """The point as tables name it."""
+        return {"width": self.width, **self.law}
+
+
+class Column(NamedTuple):
+    """One observable at one layer of one input ``(a,)`` or pair ``(a, b)``."""
+
+    observable: str
+    inputs: tuple[int, ...]
+    layer: int
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """Where it is, as tables say it."""
+        where: dict[str, Any] = {"input": self.inputs[0]} if len(self.inputs) == 1 else {"pair": list(self.inputs)}
+        return {"layer": self.layer, **where}
+
+
+@dataclass(frozen=True)
+class Family:
+    """Points that differ in width only, smallest first."""
+
+    settings: tuple[Setting, ...]
+
+    @property
+    def first(self) -> Setting:
+        return self.settings[0]
+
+    @property
+    def widths(self) -> Floats:
+        return np.array([setting.width for setting in self.settings], dtype=np.float64)
+
+    @property
+    def point(self) -> dict[str, Any]:
+        """The family as tables name it: the law, and its widths."""
+        return {"widths": [setting.width for setting in self.settings], **self.first.law}
+
+
+def settings(tree: xarray.DataTree) -> tuple[Setting, ...]:
+    """The points of a dataset, in its order."""
+    root = tree.to_dataset()
+    specifications = json.loads(root.attrs.get("activations_json", "{}"))
+    grams = root["input_gram"].values if "input_gram" in root else None
+    result = []
+    for i in range(root.sizes["point"]):
+        law = {name: _plain(root[name].values[i]) for name in LAW if name in root}
+        gram = _gram(law, None if grams is None else grams[i])
+        label = str(law["activation"])
+        result.append(
+            Setting(
+                index=i,
+                width=int(root["width"].values[i]),
+                input_dimension=int(root["input_dimension"].values[i]),
+                networks=int(root["n_networks"].values[i]),
+                activation=activations.get(specifications.get(label, label)),
+                law=law,
+                gram=gram[0],
+                fluctuating=gram[1],
+            )
+        )
+    return tuple(result)
+
+
+def families(points: Sequence[Setting]) -> tuple[Family, ...]:
+    """Points grouped by everything but the width, in order of first appearance."""
+    groups: dict[str, list[Setting]] = {}
+    for point in points:
+        # M_0/M enters the law of random inputs and of an orthogonal first layer; given the Gram, nothing else.
+        ratio = point.input_dimension / point.width if point.fluctuating or point.law["weights"] != "gaussian" else None
+        key = json.dumps([point.law, ratio, np.round(point.gram, 12).tolist(), point.fluctuating], default=str)
+        groups.setdefault(key, []).append(point)
+    return tuple(Family(tuple(sorted(group, key=lambda point: point.width))) for group in groups.values())
+
+
+def columns(tree: xarray.DataTree, setting: Setting, observables: Sequence[tuple[str, str, int]]) -> list[Column]:
+    """Columns that the dataset has for a point.
+
+    ``observables`` lists (name, group, first layer); those that were not measured are passed over.
+    """
+    result = []
+    for name, group, first in _measured(tree, observables):
+        dims = tree[group].to_dataset()[name].dims
+        for index in _indices(dims, setting.inputs):
+            result += [Column(name, index, layer) for layer in range(first, setting.depth + 1)]
+    return result
+
+
+def reader(
+    tree: xarray.DataTree, setting: Setting, observables: Sequence[tuple[str, str, int]]
+) -> Callable[[int, int], Floats]:
+    """``read(start, stop)`` -> (networks, columns): the values of a point, in the order of :func:`columns`."""
+    arrays = []
+    for name, group, first in _measured(tree, observables):
+        variable = tree[group].to_dataset()[name]
+        inner = "pair" if "pair" in variable.dims else "input"
+        array = variable.isel(point=setting.index).transpose("network", inner, "layer")
+        wanted = _indices(variable.dims, setting.inputs)
+        every = list(_all_indices(variable.dims, setting.inputs))
+        places = [every.index(index) for index in wanted]
+        arrays.append(array.isel({inner: places, "layer": slice(first, setting.depth + 1)}))
+
+    def read(start: int, stop: int) -> Floats:
+        blocks = [np.asarray(a.isel(network=slice(start, stop)).values, dtype=np.float64) for a in arrays]
+        return np.concatenate([block.reshape(block.shape[0], -1) for block in blocks], axis=1)
+
+    return read
+
+
+def thinned(depth: int, most: int = MAX_LAYERS) -> list[int]:
+    """Layers 1..depth, or about `most` of them, evenly spaced in the logarithm, first and last included."""
+    if depth <= most:
+        return list(range(1, depth + 1))
+    return sorted({round(x) for x in np.geomspace(1, depth, most)})
+
+
+def _measured(tree: xarray.DataTree, observables: Sequence[tuple[str, str, int]]) -> Iterator[tuple[str, str, int]]:
+    for name, group, first in observables:
+        if group in tree.children and name in tree[group].to_dataset():
+            yield name, group, first
+
+
+def _all_indices(dims: Sequence[Any], inputs: int) -> Iterator[tuple[int, ...]]:
+    """Inputs (a,) or pairs (a, b), a < b, in the order of the dataset."""
+    yield from combinations(range(inputs), 2 if "pair" in dims else 1)
+
+
+def _indices(dims: Sequence[Any], inputs: int) -> list[tuple[int, ...]]:
+    """Those that are analysed."""
+    return [index for index in _all_indices(dims, inputs) if max(index) < MAX_INPUTS]
+
+
+def _gram(law: dict[str, Any], measured: Floats | None) -> tuple[Floats, bool]:
+    """Gram of the inputs, and whether it fluctuates."""
+    count, kind = int(law["inputs"]), law["input_kind"]
+    q0, c0 = law.get("q0"), law.get("c0")
+    if kind in ("single", "pair") or measured is None or not np.isfinite(measured[:count, :count]).all():
+        length, correlation = (np.nan if q0 is None else q0), (c0 or 0.0)
+        gram = length * (correlation + (1.0 - correlation) * np.eye(count))
+        return gram, kind not in ("single", "pair")
+    return np.asarray(measured[:count, :count], dtype=np.float64), False
+
+
+def _plain(value: Any) -> Any:
+    """A coordinate as a plain Python value, None for NaN."""
+    item = value.item() if hasattr(value, "item") else value
+    if isinstance(item, bytes):
+        item = item.decode()
+    return None if isinstance(item, float) and np.isnan(item) else item
