@@ -197,7 +197,7 @@ def feature_scale(activation: Activation) -> float:
     for power in range(13):
         scale = 0.5**power
         edges = _points(2.0, activation.kinks, scale)
-        edges = edges[np.abs(edges) <= 24.0]
+        edges = edges[np.abs(edges) <= 8.0]
         half = 0.5 * np.diff(edges)[:, None]
         half = np.minimum(half, 0.5 * _WIDE * scale)
         u = edges[:-1, None] + half + half * _X  # (panels, ORDER)
