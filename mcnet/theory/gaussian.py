@@ -191,20 +191,22 @@ def feature_scale(activation: Activation) -> float:
     Raises
     ------
     ValueError
-        If panels as short as 2^-12 around 0 and the kinks do not resolve the function: a kink is missing in its table.
+        If panels down to 2^-12 around 0 and the kinks do not resolve the function: a kink is missing in its table.
     """
     legendre = np.polynomial.legendre.legvander(_X, ORDER - 1) * _W[:, None] * (np.arange(ORDER) + 0.5)
     for power in range(13):
         scale = 0.5**power
-        edges = _points(2.0, activation.kinks, scale)
-        edges = edges[np.abs(edges) <= 8.0]
+        edges = np.concatenate([_base(1.0, scale), _points(2.0, activation.kinks, scale)])
+        edges = np.unique(np.clip(edges, -8.0, 8.0))
         half = 0.5 * np.diff(edges)[:, None]
-        half = np.minimum(half, 0.5 * _WIDE * scale)
         u = edges[:-1, None] + half + half * _X  # (panels, ORDER)
         tails = [np.abs(f(u) @ legendre)[:, -4:].max() / np.abs(f(u)).max() for f in (activation.phi, activation.dphi)]
         if max(tails) < 1e-8:  # the error of a Gauss rule is about the square
             return scale
-    raise ValueError(f'activation "{activation.name}" is not smooth between its kinks {activation.kinks}')
+    raise ValueError(
+        f'activation "{activation.label}" is not smooth between its kinks {activation.kinks}: '
+        "add the points where it or its slope jumps or turns sharply"
+    )
 
 
 def square(activation: ActivationLike, q: ArrayLike, quadrature: bool = False) -> Any:
