@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from mcnet import activations
-from mcnet.errors import DataError, ScenarioError
+from mcnet.errors import DataError
 from mcnet.point import Inputs, Point
 from mcnet.request import Request
 from mcnet.tasks import Task, round_robin
@@ -73,8 +73,6 @@ class Plan:
     title : str
     plugins : tuple of str
         Modules to import before anything is drawn.
-    overrides : tuple of str
-        ``section.key=value`` changes to the scenario, from the command line.
     """
 
     points: tuple[PlannedPoint, ...]
@@ -82,7 +80,6 @@ class Plan:
     batch: int | None = None
     title: str = ""
     plugins: tuple[str, ...] = ()
-    overrides: tuple[str, ...] = ()
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -131,7 +128,6 @@ class Plan:
             "identity": self.identity,
             "title": self.title,
             "plugins": list(self.plugins),
-            "overrides": list(self.overrides),
             "activations": {
                 label: {"specification": used[label].specification, "formula": _formula(used[label])} for label in used
             },
@@ -168,7 +164,6 @@ class Plan:
                 batch=None if sampling["batch"] == "automatic" else sampling["batch"],
                 title=document["title"],
                 plugins=tuple(document["plugins"]),
-                overrides=tuple(document["overrides"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{where}: cannot be read as a plan ({error}).") from error
@@ -178,18 +173,16 @@ class Plan:
         return plan
 
 
-def make_plan(scenario: Scenario, plugins: Iterable[str] = (), overrides: Iterable[str] = ()) -> Plan:
+def make_plan(scenario: Scenario, plugins: Iterable[str] = ()) -> Plan:
     """The plan of a scenario.
 
     Raises
     ------
-    ScenarioError
+    UsageError
         If the scenario gives no number of networks.
     """
-    if scenario.networks is None:
-        raise ScenarioError("sampling.target: is not planned yet by this version. Give sampling.networks instead.")
-    plan = plan_points(scenario.points(), scenario.request(), scenario.networks, scenario.batch)
-    return replace(plan, title=scenario.title, plugins=tuple(plugins), overrides=tuple(overrides))
+    plan = plan_points(scenario.points(), scenario.request(), scenario.fixed_networks(), scenario.batch)
+    return replace(plan, title=scenario.title, plugins=tuple(plugins))
 
 
 def plan_points(points: Sequence[Point], request: Request, networks: int, batch: int | None = None) -> Plan:

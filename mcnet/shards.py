@@ -96,7 +96,13 @@ def parse_name(name: str) -> ShardName | None:
     return ShardName(match[1], int(match[2]), int(match[3])) if match else None
 
 
-def build(measured: Sequence[Measured], start: int, stop: int, facts: Mapping[str, str]) -> memoryview:
+def build(
+    measured: Sequence[Measured],
+    start: int,
+    stop: int,
+    facts: Mapping[str, str],
+    constants: Mapping[str, NDArray[Any]] | None = None,
+) -> memoryview:
     """The HDF5 part of a shard and the 512 bytes before it, in memory.
 
     Parameters
@@ -105,6 +111,8 @@ def build(measured: Sequence[Measured], start: int, stop: int, facts: Mapping[st
         Leading axis: networks ``start`` to ``stop - 1`` (1 for a variable that is one record per shard).
     facts : mapping of str to str
         Attributes of the root; a function of the point and the plan alone.
+    constants : mapping of str to ndarray, optional
+        Arrays of the point as a whole, stored in the root.
 
     Raises
     ------
@@ -125,6 +133,8 @@ def build(measured: Sequence[Measured], start: int, stop: int, facts: Mapping[st
                 raise ValueError(f"{variable.name}: {_first_infinite(array, variable, start)}")
             data = file.create_dataset(f"{variable.group}/{variable.name}", data=array)
             data.attrs["variable"] = json.dumps(asdict(variable))
+        for name, array in (constants or {}).items():
+            file[name] = array
         for name, fact in facts.items():
             file.attrs[name] = fact
     return buffer.getbuffer()
@@ -264,8 +274,10 @@ def open_shard(path: str | Path) -> h5py.File:
 
 def variables(file: h5py.File) -> Iterator[tuple[Variable, h5py.Dataset]]:
     """Variables of an open shard, in alphabetical order of group and name."""
+    import h5py
+
     for group in file.values():
-        for data in group.values():
+        for data in group.values() if isinstance(group, h5py.Group) else ():
             description = json.loads(data.attrs["variable"])
             yield Variable(**{**description, "dims": tuple(description["dims"])}), data
 

@@ -70,11 +70,11 @@ def test_round_trip() -> None:
         planned(point(8)),
         planned(point(16, inputs=Inputs("values", 3, 2, values=values), activation=leaky, outputs=10), 5, 9),
     )
-    before = replace(plan(*points, batch=8), plugins=("one", "two.three"), overrides=("network.depth=3",))
+    before = replace(plan(*points, batch=8), plugins=("one", "two.three"))
     after = Plan.from_json(before.to_json())
     assert (after.points, after.digest, after.tasks) == (before.points, before.digest, before.tasks)
     assert after.points[1].point.inputs.values == values
-    assert (after.title, after.plugins, after.overrides) == ("a study", ("one", "two.three"), ("network.depth=3",))
+    assert (after.title, after.plugins) == ("a study", ("one", "two.three"))
     assert after.to_json() == before.to_json()
 
 
@@ -102,7 +102,7 @@ def test_the_digest_names_what_shards_have_in_common() -> None:
     same = [
         plan(planned(point(8))),
         plan(planned(point(8), 100), planned(point(32))),
-        replace(base, title="another", plugins=("p",), overrides=("a.b=1",)),
+        replace(base, title="another", plugins=("p",)),
     ]
     other = [
         plan(request=replace(REQUEST, seed=7)),

@@ -1,0 +1,146 @@
+"""The HDF5 file of a dataset: laid out with dimension scales, filled in slices, read back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from mcnet.content_digest import ContentDigest, hashed
+from mcnet.dataset_schema import Array, Group, Schema, fill_value, padded, stored
+
+CHUNK_BYTES = 1_000_000
+SLICE_BYTES = 16_000_000  # rows held in memory at once
+
+Source = Callable[[int], Iterator[Mapping[str, Any]]]
+"""For the index of a point: its shards in network order, each a mapping of ``group/name`` to an array of rows."""
+
+
+def write(path: Path, schema: Schema, source: Source, attributes: Mapping[str, str]) -> str:
+    """Write a dataset.
+
+    Parameters
+    ----------
+    path : Path
+        A temporary name: the file is good only once :func:`read_back` agrees.
+    schema : Schema
+    source : Source
+        The measured rows.
+    attributes : mapping of str to str
+        Attributes of the root beside those of the schema.
+
+    Returns
+    -------
+    str
+        The content digest of what was given.
+    """
+    digest = ContentDigest(schema)
+    with h5py.File(path, "w", rdcc_nbytes=4 * CHUNK_BYTES) as file:
+        for group in schema.groups:
+            _lay_out(file, group)
+        for group, array in hashed(schema):
+            if array.values is not None:
+                digest.update(group.path(array), stored(array.values))
+        measured = {g.path(a): (g.shape(a)[2:], g.rows(a), a.dtype) for g, a in hashed(schema) if a.values is None}
+        for index in range(schema.groups[0].sizes["point"]):
+            filled = dict.fromkeys(measured, 0)
+            for shard in source(index):
+                for name, data in shard.items():
+                    for piece in _slices(len(data), data.shape[1:], data.dtype):
+                        block = padded(data[piece], measured[name][0])
+                        digest.update(name, block)
+                        file[name][index, filled[name] : filled[name] + len(block)] = block
+                        filled[name] += len(block)
+            for name, (trailing, rows, dtype) in measured.items():
+                assert filled[name] in (0, rows[index]), f"{name} of point {index}: {filled[name]} rows"
+                for piece in _slices(rows[index] - filled[name], trailing, dtype):  # a variable this point lacks
+                    digest.update(name, np.full((piece.stop - piece.start, *trailing), fill_value(dtype), dtype))
+        content_digest = digest.hexdigest()
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        own = {"content_digest": content_digest, "created_utc": created, "hdf5": h5py.version.hdf5_version}
+        for name, value in {**schema.attributes, **attributes, **own}.items():
+            file.attrs[name] = value
+    return content_digest
+
+
+def read_back(path: Path, schema: Schema) -> str:
+    """The content digest of what a file holds, every chunk read again with its checksum."""
+    digest = ContentDigest(schema)
+    with h5py.File(path, "r") as file:
+        for group, array in hashed(schema):
+            name = group.path(array)
+            data = file[name]
+            if array.values is not None:
+                digest.update(name, data[...])
+                continue
+            for index, count in enumerate(group.rows(array)):
+                for piece in _slices(count, data.shape[2:], data.dtype):
+                    digest.update(name, data[index, piece])
+    return digest.hexdigest()
+
+
+def _slices(rows: int, trailing: tuple[int, ...], dtype: np.dtype[Any]) -> Iterator[slice]:
+    """Pieces of some rows that fit into memory."""
+    step = max(1, SLICE_BYTES // max(1, dtype.itemsize * int(np.prod(trailing, dtype=np.int64))))
+    for first in range(0, rows, step):
+        yield slice(first, min(first + step, rows))
+
+
+def _lay_out(file: h5py.File, group: Group) -> None:
+    """Create a group: dimension scales, coordinates and facts with their values, measured variables without."""
+    place = file.require_group(group.name) if group.name else file
+    scales: dict[str, h5py.Dataset] = {}
+    indexes = {array.name for array in group.coordinates if array.dims == (array.name,)}
+    for dim, size in group.sizes.items():
+        if dim not in indexes:  # netCDF-4's way to say that a dimension has no coordinate; it takes no disk
+            scales[dim] = place.create_dataset(dim, shape=(size,), dtype=">f4")
+            scales[dim].make_scale(f"This is a netCDF dimension but not a netCDF variable.{size:10d}")
+    for array in sorted(group.coordinates, key=lambda array: array.name not in indexes):
+        assert array.values is not None, "a coordinate has values"
+        data = place.create_dataset(array.name, data=stored(array.values))
+        if array.name in indexes:
+            data.make_scale(array.name)
+            scales[array.name] = data
+        _describe(data, array, scales)
+    place.attrs["coordinates"] = " ".join(array.name for array in group.coordinates if array.name not in indexes)
+    for array in group.variables:
+        if array.values is None:
+            data = _empty(place, array, group.shape(array))
+        else:
+            values = stored(array.values)
+            data = place.create_dataset(array.name, data=values, chunks=values.shape, fletcher32=True)
+        _describe(data, array, scales)
+
+
+def _empty(place: h5py.Group, array: Array, shape: tuple[int, ...]) -> h5py.Dataset:
+    """A variable to be filled; chunks that are never written read as the fill value and take no disk."""
+    row = array.dtype.itemsize * int(np.prod(shape[2:], dtype=np.int64))
+    chunks = (1, min(shape[1], max(1, CHUNK_BYTES // max(row, 1))), *shape[2:])
+    squeezed: dict[str, Any] = {"shuffle": True, "compression": "gzip"} if array.dtype.kind in "iu" else {}
+    return place.create_dataset(
+        array.name,
+        shape=shape,
+        dtype=array.dtype,
+        chunks=chunks,
+        fillvalue=fill_value(array.dtype),
+        fletcher32=True,
+        **squeezed,
+    )
+
+
+def _describe(data: h5py.Dataset, array: Array, scales: Mapping[str, h5py.Dataset]) -> None:
+    for name, text in array.attributes.items():
+        data.attrs[name] = text
+    if data.dtype.kind in "fc":
+        data.attrs["_FillValue"] = np.array(np.nan, dtype=data.dtype)
+    elif data.dtype.kind == "S":
+        data.attrs["_Encoding"] = "utf-8"
+    elif array.dtype.kind == "b":
+        data.attrs["dtype"] = "bool"
+    if array.dims != (array.name,):
+        for axis, dim in enumerate(array.dims):
+            data.dims[axis].attach_scale(scales[dim])

@@ -1,0 +1,115 @@
+"""From shards to ``dataset.h5``: written to a temporary name, read back, compared, renamed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import socket
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from mcnet import dataset_file, shards
+from mcnet.dataset_schema import Content, build
+from mcnet.errors import DataError, DiskError
+from mcnet.plan import Plan
+from mcnet.shards import Header, ShardName
+from mcnet.shardset import scan
+from mcnet.tasks import ranges
+
+
+def pack(directory: Path, plan: Plan, scenario_toml: str) -> dict[str, Any]:
+    """Write ``dataset.h5`` from all shards that are there.
+
+    Returns
+    -------
+    dict
+        ``content_digest``, ``shards`` and ``shards_planned``, ``written`` (False if the dataset was up to date).
+
+    Raises
+    ------
+    DataError
+        If a shard is damaged (it is set aside) or foreign, if there is none, or if the dataset reads back wrong.
+    DiskError
+        If the disk is full.
+    """
+    folder, target = directory / "shards", directory / "dataset.h5"
+    expected = [[ShardName(p.key, *span) for span in ranges(p.stops, p.batch)] for p in plan.points]
+    everything = [name for names in expected for name in names]
+    looked = scan(folder, everything, plan.digest, shards.verify, lambda checked: checked[0], os.cpu_count() or 1)
+    if looked.damaged:
+        for name in looked.damaged:
+            shards.set_aside(folder / shards.shard_name(*name))
+        raise DataError(
+            f"{next(iter(looked.damaged.values()))} Moved to *.bad, {len(looked.damaged)} in all; "
+            f"their networks will be drawn again by: mcnet resume {directory}"
+        )
+    if not looked.found:
+        raise DataError(f"{directory}: holds no shards.")
+    report = {"shards": len(looked.found), "shards_planned": len(everything)}
+    digest = shards_digest(header for header, _ in looked.found.values())
+    current = digests_of(target)
+    if current is not None and current[0] == digest:
+        return {**report, "content_digest": current[1], "written": False}
+    _require_space(directory, sum(header.nbytes for header, _ in looked.found.values()))
+    present = [[name for name in names if name in looked.found] for names in expected]
+    contents = [_content(folder, [(name, looked.found[name][1]) for name in names]) for names in present]
+    schema = build(plan, contents, scenario_toml)
+
+    def source(index: int) -> Iterator[Mapping[str, Any]]:
+        for name in present[index]:
+            with shards.open_shard(folder / shards.shard_name(*name)) as file:
+                yield {f"{variable.group}/{variable.name}": data for variable, data in shards.variables(file)}
+
+    temporary = directory / f".dataset.h5.{socket.gethostname()}.{os.getpid()}.tmp"
+    try:
+        written = dataset_file.write(temporary, schema, source, {"shards_digest": digest})
+        if dataset_file.read_back(temporary, schema) != written:
+            raise DataError(f"{target}: reads back other than it was written, and was not kept. Check the disk.")
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        temporary.rename(target)
+        shards.sync_directory(directory)
+    except OSError as error:
+        raise DiskError(f"{target}: cannot be written ({error}). The shards are safe.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return {**report, "content_digest": written, "written": True}
+
+
+def shards_digest(headers: Iterable[Header]) -> str:
+    """Digest of a set of shards: tells whether a dataset was made of them."""
+    return hashlib.sha256("\n".join(sorted(f"{h.name} {h.sha256}" for h in headers)).encode()).hexdigest()
+
+
+def digests_of(path: Path) -> tuple[str, str] | None:
+    """Digests of the shards and of the content of a dataset; None if it is absent, damaged or too old to tell."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return str(file.attrs["shards_digest"]), str(file.attrs["content_digest"])
+    except (OSError, KeyError):
+        return None
+
+
+def _require_space(directory: Path, payload: int) -> None:
+    needed, free = 1.3 * payload, shutil.disk_usage(directory).free
+    if free < needed:
+        raise DiskError(
+            f"{directory}: the dataset needs {needed / 1e9:.2f} GB and {free / 1e9:.2f} GB are free. All shards are "
+            f"safe. Free space, then: mcnet pack {directory}"
+        )
+
+
+def _content(folder: Path, found: Sequence[tuple[ShardName, Mapping[str, Any]]]) -> Content:
+    """What there is of a point; its first shard shows the variables, which all have in common."""
+    if not found:
+        return Content((), (), None, ())
+    with shards.open_shard(folder / shards.shard_name(*found[0][0])) as file:
+        layouts = tuple((variable, tuple(data.shape[1:])) for variable, data in shards.variables(file))
+        gram = file["input_gram"][...] if "input_gram" in file else None
+    return Content(
+        tuple((name.start, name.stop) for name, _ in found), layouts, gram, tuple(record for _, record in found)
+    )

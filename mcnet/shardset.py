@@ -1,0 +1,118 @@
+"""The shards of a directory against what a plan expects: found, damaged, foreign."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from mcnet.errors import DataError
+from mcnet.shards import Damaged, Header, ShardName, parse_name, shard_name
+
+Checked = TypeVar("Checked")
+
+
+@dataclass(frozen=True)
+class Shards(Generic[Checked]):
+    """What a directory holds of a plan.
+
+    Attributes
+    ----------
+    found : dict
+        What the check returned for each good shard of the plan.
+    damaged : dict
+        Why a shard of the plan is not good.
+    """
+
+    found: dict[ShardName, Checked]
+    damaged: dict[ShardName, str]
+
+
+def scan(
+    directory: Path,
+    expected: Iterable[ShardName],
+    plan_digest: str,
+    check: Callable[[str], Checked],
+    header: Callable[[Checked], Header],
+    threads: int = 1,
+) -> Shards[Checked]:
+    """Look at all shards of a directory.
+
+    Parameters
+    ----------
+    directory : Path
+        The folder ``shards`` of a run.
+    expected : iterable of ShardName
+        The ranges of the plan.
+    plan_digest : str
+    check : callable
+        :func:`mcnet.shards.verify` or, to look at headers only, :func:`mcnet.shards.read_header`.
+    header : callable
+        The header in what ``check`` returns.
+    threads : int
+        Files checked at once.
+
+    Raises
+    ------
+    DataError
+        If a shard belongs to another plan, or covers networks of the plan in another range.
+    """
+    present = _listed(directory)
+    wanted = set(expected)
+    _refuse_overlaps(directory, present - wanted, wanted)
+    found: dict[ShardName, Checked] = {}
+    damaged: dict[ShardName, str] = {}
+
+    def look(name: ShardName) -> tuple[ShardName, Checked | None, str]:
+        try:
+            return name, check(os.path.join(directory, shard_name(*name))), ""
+        except Damaged as error:
+            return name, None, str(error)
+        except FileNotFoundError:  # set aside by another process since it was listed
+            return name, None, ""
+
+    names = sorted(present & wanted)
+    with ThreadPoolExecutor(threads) as pool:
+        for name, checked, message in pool.map(look, names) if threads > 1 else map(look, names):
+            if checked is not None:
+                if header(checked).plan != plan_digest:
+                    raise DataError(
+                        f"{directory / shard_name(*name)}: was made by another plan. Use another directory."
+                    )
+                found[name] = checked
+            elif message:
+                damaged[name] = message
+    return Shards(found, damaged)
+
+
+def _listed(directory: Path) -> set[ShardName]:
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return set()
+    return {parsed for name in names if (parsed := parse_name(name)) is not None}
+
+
+def _refuse_overlaps(directory: Path, others: set[ShardName], wanted: set[ShardName]) -> None:
+    """Stop at shards that are not of the plan but hold networks of it: which of two to count would be a guess."""
+    if not others:
+        return
+    starts: dict[str, list[int]] = defaultdict(list)
+    stops: dict[tuple[str, int], int] = {}
+    for name in sorted(wanted):
+        starts[name.point].append(name.start)
+        stops[name.point, name.start] = name.stop
+    for other in sorted(others):
+        begins = starts.get(other.point, [])
+        place = bisect_right(begins, other.start)
+        before = place > 0 and stops[other.point, begins[place - 1]] > other.start
+        if before or (place < len(begins) and begins[place] < other.stop):
+            raise DataError(
+                f"{directory / shard_name(*other)}: holds networks that the plan draws in other ranges. "
+                "Move it out of the directory if it does not belong here."
+            )
