@@ -10,7 +10,8 @@ from scipy import stats
 
 from analysis.estimate import Floats
 
-GOODNESS = 0.01  # a fit below this probability gets one more free coefficient
+GOODNESS = 0.01  # a fit below this probability gets one more free coefficient,
+TRUNCATION = 0.25  # and so does one whose truncation error exceeds this part of the statistical error
 _NEGLECTED = 4  # orders beyond the free ones that are kept as unknown
 
 
@@ -70,8 +71,9 @@ def fit(
         Lowest power of 1/M, 0 or 1.
     order : int, optional
         Number of free coefficients for all columns. By default it is chosen for each column: coefficients up to 1/M
-        with one or two widths (as many as there are widths), up to 1/M^2 with three or more; then one more as
-        long as the goodness of fit is below 0.01 and a degree of freedom is left. Columns of growth 0 keep to 1/M.
+        with one or two widths (as many as there are widths), up to 1/M^2 with three or more; then one more as long
+        as a degree of freedom is left and the truncation error of the leading coefficient exceeds a quarter of the
+        statistical one, or the goodness of fit is below 0.01. Columns of growth 0 keep to 1/M.
 
     Notes
     -----
@@ -105,8 +107,9 @@ def fit(
         if not now.any():
             continue
         _fit_order(result, now, k, m, values, errors, scales, growths)
-        poor = result.p_value < GOODNESS  # False where NaN
-        pending &= ~now | (poor & (most > k))
+        with np.errstate(invalid="ignore"):  # NaN: not fitted yet, or no degree of freedom
+            more = (result.p_value < GOODNESS) | (result.truncation[:, 0] > TRUNCATION * result.statistical[:, 0])
+        pending &= ~now | (more & (most > k))
     return result
 
 

@@ -22,6 +22,7 @@ MAX_LAYERS = 12  # layers that enter tables and covariances; curves show all
 
 # Coordinates of a point that describe its law (width apart) and are shown wherever a point is named.
 LAW = (
+    "architecture",
     "depth",
     "activation",
     "weights",
@@ -36,7 +37,10 @@ LAW = (
     "inputs",
     "q0",
     "c0",
+    "fresh",
 )
+_EXACT_KINDS = ("single", "pair")  # lengths and correlation hold exactly, whatever the directions
+_TRUTH = ("train_biases", "fresh")
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,7 @@ def settings(tree: xarray.DataTree) -> tuple[Setting, ...]:
     result = []
     for i in range(root.sizes["point"]):
         law = {name: _plain(root[name].values[i]) for name in LAW if name in root}
-        gram = _gram(law, None if grams is None else grams[i])
+        law.update({name: bool(law[name]) for name in _TRUTH})
         label = str(law["activation"])
         result.append(
             Setting(
@@ -131,8 +135,8 @@ def settings(tree: xarray.DataTree) -> tuple[Setting, ...]:
                 networks=int(root["n_networks"].values[i]),
                 activation=activations.get(specifications.get(label, label)),
                 law=law,
-                gram=gram[0],
-                fluctuating=gram[1],
+                gram=_gram(law, None if grams is None else grams[i]),
+                fluctuating=law["fresh"] and law["input_kind"] not in _EXACT_KINDS,
             )
         )
     return tuple(result)
@@ -206,15 +210,13 @@ def _indices(dims: Sequence[Any], inputs: int) -> list[tuple[int, ...]]:
     return [index for index in _all_indices(dims, inputs) if max(index) < MAX_INPUTS]
 
 
-def _gram(law: dict[str, Any], measured: Floats | None) -> tuple[Floats, bool]:
-    """Gram of the inputs, and whether it fluctuates."""
-    count, kind = int(law["inputs"]), law["input_kind"]
-    q0, c0 = law.get("q0"), law.get("c0")
-    if kind in ("single", "pair") or measured is None or not np.isfinite(measured[:count, :count]).all():
-        length, correlation = (np.nan if q0 is None else q0), (c0 or 0.0)
-        gram = length * (correlation + (1.0 - correlation) * np.eye(count))
-        return gram, kind not in ("single", "pair")
-    return np.asarray(measured[:count, :count], dtype=np.float64), False
+def _gram(law: dict[str, Any], stored: Floats | None) -> Floats:
+    """Gram of the inputs, or of their law; NaN where the dataset does not say it."""
+    count = int(law["inputs"])
+    if law["input_kind"] in _EXACT_KINDS or law["fresh"]:
+        q0, c0 = (np.nan if law[name] is None else float(law[name]) for name in ("q0", "c0"))
+        return q0 * np.where(np.eye(count, dtype=bool), 1.0, c0)
+    return np.full((count, count), np.nan) if stored is None else np.asarray(stored[:count, :count], dtype=np.float64)
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,209 @@
+"""Analyse a run: every family of widths judged, the fits that the scenario asks for, one global verdict."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis import scaling, study
+from analysis.compare import Judged, judge_family
+from analysis.predictions import Theory
+from analysis.table import Row, expected_scales
+from analysis.verdict import Verdict, combine
+
+if TYPE_CHECKING:
+    import xarray
+
+FORMAT = "mcnet-analysis-1"
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A judged dataset.
+
+    Attributes
+    ----------
+    families : tuple of Judged
+    asked_fits : tuple of dict
+        The fits of ``[analyze] fit``.
+    verdict : Verdict
+        Sum over the families, which are independent.
+    attributes : dict
+        Those of the dataset.
+    """
+
+    families: tuple[Judged, ...]
+    asked_fits: tuple[Row, ...]
+    verdict: Verdict
+    attributes: dict[str, Any]
+
+    @property
+    def summary(self) -> Row:
+        """The verdict in numbers, and what it leaves out."""
+        z = np.array([row["z"] for judged in self.families for row in judged.comparisons], dtype=np.float64)
+        z = z[np.isfinite(z)]
+        left_out: dict[str, int] = {}
+        for judged in self.families:
+            for what, number in judged.left_out.items():
+                left_out[what] = left_out.get(what, 0) + number
+        return {
+            "comparisons": int(z.size),
+            "rms_z": float(np.sqrt(np.mean(z**2))) if z.size else None,
+            "max_abs_z": float(np.abs(z).max()) if z.size else None,
+            "chi2": self.verdict.chi2,
+            "dof": self.verdict.dof,
+            "p_value": self.verdict.p_value,
+            "groups": sum(judged.verdict.dof > 0 for judged in self.families),
+            "networks": sum(setting.networks for judged in self.families for setting in judged.family.settings),
+            "left_out": left_out,
+            "poor_fits": self._poor_fits(),
+        }
+
+    def _poor_fits(self) -> int:
+        """Fits whose goodness would be too small by chance in this many (1 % for all together)."""
+        p_values = np.array([row["p_value"] for judged in self.families for row in judged.fits], dtype=np.float64)
+        p_values = p_values[np.isfinite(p_values)]
+        return int((p_values < 0.01 / max(p_values.size, 1)).sum())
+
+    @property
+    def document(self) -> Row:
+        """The content of analysis.json."""
+        return {
+            "format": FORMAT,
+            "summary": self.summary,
+            "comparisons": [row for judged in self.families for row in judged.comparisons],
+            "fits": [*self.asked_fits, *(row for judged in self.families for row in judged.fits)],
+            "spectra": [],
+            "families": [
+                {
+                    "point": judged.family.point,
+                    "chi2": judged.verdict.chi2,
+                    "dof": judged.verdict.dof,
+                    "p_value": judged.verdict.p_value,
+                    "notes": judged.notes,
+                }
+                for judged in self.families
+            ],
+            "dataset": {
+                name: self.attributes[name]
+                for name in ("title", "mcnet_version", "git_commit", "plan_digest", "content_digest", "seed")
+                if name in self.attributes
+            },
+        }
+
+
+def analyze(directory: str | os.PathLike[str]) -> dict[str, Any]:
+    """Analyse a run directory and write ``analysis.json`` into it.
+
+    Parameters
+    ----------
+    directory : path
+        With a consolidated ``dataset.h5``.
+
+    Returns
+    -------
+    dict
+        The content of analysis.json (numbers that do not exist are None): comparisons, fits, summary; see
+        docs/analysis.md.
+    """
+    document = _plain(judge_directory(directory).document)
+    _write(Path(directory) / "analysis.json", json.dumps(document, indent=1, allow_nan=False) + "\n")
+    return dict(document)
+
+
+def judge_directory(directory: str | os.PathLike[str]) -> Analysis:
+    """Open the dataset of a run directory and judge it."""
+    import mcnet
+
+    with mcnet.open(Path(directory) / "dataset.h5") as tree:
+        return judge(tree)
+
+
+def judge(tree: xarray.DataTree) -> Analysis:
+    """Judge a dataset that is open (or made in memory)."""
+    attributes = {str(name): value for name, value in tree.attrs.items()}
+    asked = tomllib.loads(attributes.get("scenario_toml", "")).get("analyze", {})
+    orders = asked.get("theory", ())
+    theory = Theory((orders,) if isinstance(orders, str) else tuple(orders)) if orders else Theory()
+    families = tuple(judge_family(tree, family, theory) for family in study.families(study.settings(tree)))
+    fits = asked.get("fit", [])
+    rows = [row for fit in ([fits] if isinstance(fits, dict) else fits) for row in _asked_fit(fit, families)]
+    return Analysis(families, tuple(rows), combine(judged.verdict for judged in families), attributes)
+
+
+def _asked_fit(asked: Row, families: tuple[Judged, ...]) -> list[Row]:
+    """Fit the mean of one observable by the model of the scenario, in every family with enough widths."""
+    model = asked.get("model", "a0 + a1/M")
+    order = model.count("a")  # a0, a1/M, ... without gaps: the scenario was checked when it ran
+    rows = []
+    for judged in families:
+        widths = judged.family.widths
+        if order > widths.size:
+            judged.notes.append(f'the fit "{model}" needs {order} widths, there are {widths.size}')
+            continue
+        scales = expected_scales(judged.family, judged.columns, judged.moments, judged.predicted)
+        for j, column in enumerate(judged.columns):
+            layer = asked.get("layer", judged.family.first.depth)
+            if column.observable != asked["observable"] or column.layer != layer or not scales.varying[j]:
+                continue
+            y = np.array([[m.mean[j]] for m in judged.moments])
+            error = np.array([[m.mean_error[j]] for m in judged.moments])
+            if not (np.isfinite(y).all() and np.isfinite(error).all()):
+                continue
+            fitted = scaling.fit(
+                widths,
+                y,
+                error,
+                scale=scales.mean[j],
+                growth=scales.mean_growth[j],
+                first=0,
+                order=order,
+            )
+            names = [f"a{power}" for power in range(order)]
+            rows.append(
+                {
+                    "observable": column.observable,
+                    "point": judged.family.point,
+                    **column.place,
+                    "statistic": "mean",
+                    "limit": "free",
+                    "model": model,
+                    "coefficients": dict(zip(names, fitted.coefficient[0].tolist(), strict=True)),
+                    "errors": dict(zip(names, fitted.error[0].tolist(), strict=True)),
+                    "predicted": float(judged.predicted.limit[j]),
+                    "chi2": float(fitted.chi2[0]),
+                    "dof": int(fitted.dof[0]),
+                    "p_value": float(fitted.p_value[0]),
+                }
+            )
+    return rows
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN: a number that does not exist is null. Ten digits are more than any error bar needs."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return float(f"{value:.10g}") if math.isfinite(value) else None
+    return value
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
