@@ -24,6 +24,7 @@ class Expression:
     """A node of an elementwise formula: an operation and its arguments (expressions or numbers)."""
 
     __slots__ = ("arguments", "operation")
+    __array_ufunc__ = None  # a NumPy number times an expression is an expression, a NumPy function of one an error
 
     def __init__(self, operation: str, *arguments: Expression | float) -> None:
         self.operation = operation
@@ -56,6 +57,13 @@ class Expression:
     def __neg__(self) -> Expression:
         return Expression("sub", 0.0, self)
 
+    def __pow__(self, exponent: Any) -> Expression:
+        if not (isinstance(exponent, int) and 2 <= exponent <= 16):
+            raise TypeError(f"an activation may raise to the integer powers 2 to 16 only, not {exponent!r}")
+        half = self if exponent < 4 else self ** (exponent // 2)
+        rest = half * half if exponent < 4 or exponent % 2 == 0 else half * half * self
+        return rest * self if exponent == 3 else rest
+
     def __abs__(self) -> Expression:
         return Expression("abs", self)
 
@@ -71,12 +79,24 @@ class Expression:
     def __le__(self, other: Any) -> Expression:
         return Expression("le", self, other)
 
+    def __eq__(self, other: object) -> bool:
+        raise TypeError("an activation must not test for equality: use m.where with <, <=, > or >=")
+
+    __hash__ = None  # type: ignore[assignment]
+
     def __bool__(self) -> bool:
         raise TypeError("an activation must be elementwise: use m.where(condition, a, b) instead of if, and, or")
 
 
-def _node(name: str) -> Callable[..., Expression]:
-    return lambda *arguments: Expression(name, *arguments)
+def _node(name: str) -> Callable[..., Any]:
+    def build(*arguments: Any) -> Any:
+        if any(isinstance(argument, Expression) for argument in arguments):
+            if name == "maximum" or name == "minimum":  # a number last, so that a NaN in the other one stays
+                arguments = tuple(sorted(arguments, key=lambda argument: not isinstance(argument, Expression)))
+            return Expression(name, *arguments)
+        return float(getattr(numpy_math, name)(*arguments))
+
+    return build
 
 
 symbolic_math = SimpleNamespace(**{name: _node(name) for name in FUNCTIONS})
@@ -90,12 +110,27 @@ def trace(function: Callable[..., Any]) -> Expression:
     TypeError
         If the function branches on its argument or returns something that is no elementwise formula.
     """
-    result = function(Expression("symbol"), symbolic_math)
-    if isinstance(result, int | float):
+    try:
+        result = function(Expression("symbol"), symbolic_math)
+    except AttributeError as error:
+        raise TypeError(f"an activation may use {', '.join(FUNCTIONS)} of m only: {error}") from error
+    if isinstance(result, int | float | np.floating | np.integer) and not isinstance(result, bool):
         return Expression("constant", float(result))
     if not isinstance(result, Expression):
         raise TypeError(f"an activation must return an elementwise formula, got {type(result).__name__}")
+    _check_comparisons(result, condition=False)
     return result
+
+
+def _check_comparisons(node: Expression | float, condition: bool) -> None:
+    """A comparison is the condition of a ``where``, and such a condition is a comparison."""
+    if not isinstance(node, Expression):
+        node = Expression("constant", node)
+    if (node.operation in ("gt", "ge", "lt", "le")) is not condition:
+        raise TypeError("an activation uses comparisons as the condition of m.where(condition, a, b), and only there")
+    if node.operation != "constant":
+        for position, argument in enumerate(node.arguments):
+            _check_comparisons(argument, condition=node.operation == "where" and position == 0)
 
 
 def assignments(

@@ -1,0 +1,91 @@
+"""Batched linear algebra on the array-API namespace: orthonormal sets that grow, Haar frames."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+Array = Any
+"""An array of the backend's namespace (NumPy, CuPy or another array-API library)."""
+
+TOLERANCE = 1e-12
+"""A vector whose part outside a span is shorter than this, relative to the vector, counts as inside."""
+
+
+class Extension(NamedTuple):
+    """An orthonormal set grown by some vectors.
+
+    Attributes
+    ----------
+    basis : Array, shape (N, k + T, n)
+        The old rows and one new row per vector: orthonormal, or zero where the vector was in the span already.
+    coefficients : Array, shape (N, T, k + T)
+        The vectors in that basis; of its last T columns the part above the diagonal is zero, the diagonal is >= 0.
+    """
+
+    basis: Array
+    coefficients: Array
+
+
+def transpose(xp: Any, a: Array) -> Array:
+    """The last two axes exchanged."""
+    return xp.matrix_transpose(a)
+
+
+def extend(xp: Any, basis: Array, vectors: Array) -> Extension:
+    """Grow an orthonormal set by vectors, one after the other (Gram-Schmidt, each vector twice).
+
+    Parameters
+    ----------
+    xp : namespace
+        Array namespace of the arguments.
+    basis : Array, shape (N or 1, k, n), float64
+        Rows orthonormal or zero.
+    vectors : Array, shape (N or 1, T, n), float64
+
+    Notes
+    -----
+    Vector t is projected on everything before it, so the result is the QR factorisation with a non-negative diagonal
+    and does not depend on which vectors are asked in one call. Two projections leave the rows orthogonal to rounding
+    as long as the part outside the span is above :data:`TOLERANCE`.
+    """
+    count, known = vectors.shape[1], basis.shape[1]
+    lead = max(vectors.shape[0], basis.shape[0])
+    vectors = xp.broadcast_to(vectors, (lead, *vectors.shape[1:]))
+    rows = xp.concat([xp.broadcast_to(basis, (lead, *basis.shape[1:])), xp.zeros_like(vectors)], axis=1)
+    zero = xp.zeros_like(vectors[:, :1, :1])  # (N, 1, 1)
+    coefficients = []
+    for t in range(known, known + count):
+        rest = vectors[:, t - known : t - known + 1, :]  # (N, 1, n)
+        floor = TOLERANCE * length(xp, rest)  # (N, 1, 1)
+        row = []
+        if t:
+            before = rows[:, :t, :]
+            first = xp.matmul(rest, transpose(xp, before))  # (N, 1, t)
+            rest = rest - xp.matmul(first, before)
+            second = xp.matmul(rest, transpose(xp, before))
+            rest = rest - xp.matmul(second, before)
+            row.append(first + second)
+        size = length(xp, rest)
+        outside = size > floor
+        rows[:, t : t + 1, :] = xp.where(outside, rest / xp.where(outside, size, zero + 1.0), xp.zeros_like(rest))
+        row.append(xp.where(outside, size, zero))
+        row.append(xp.broadcast_to(zero, (lead, 1, known + count - 1 - t)))
+        coefficients.append(xp.concat(row, axis=2))
+    return Extension(rows, xp.concat(coefficients, axis=1))
+
+
+def length(xp: Any, vectors: Array) -> Array:
+    """Euclidean lengths along the last axis, which is kept with size 1."""
+    return xp.sqrt(xp.expand_dims(xp.vecdot(vectors, vectors), axis=-1))
+
+
+def frame(xp: Any, normals: Array) -> Array:
+    """Haar frames from matrices of normals: (N, m, n) -> (N, m, n) with orthonormal rows (m <= n) or columns.
+
+    The Q factor whose R has a positive diagonal is Haar distributed (Mezzadri 2007); without the signs it is not.
+    """
+    wide = normals.shape[1] < normals.shape[2]
+    q, r = xp.linalg.qr(transpose(xp, normals) if wide else normals)
+    signs = xp.sign(xp.linalg.diagonal(r))  # (N, min(m, n))
+    q = q * xp.expand_dims(signs, axis=1)
+    return transpose(xp, q) if wide else q

@@ -1,0 +1,31 @@
+"""Activations as source text of Numba programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mcnet.activations import Activation
+from mcnet.expressions import Expression, assignments
+
+_HEADER = """from mcnet.kernels.elementary import (
+    cos, erf, exp, expm1, log1p, maximum, minimum, sin, tanh,
+)
+from mcnet.kernels.simd import absolute, inlined, like, sqrt, where
+"""
+
+
+def numba_source(activation: Activation) -> str:
+    """Functions ``phi(u)``, ``dphi(u)`` and ``phi_dphi(u)`` of sixteen lanes, float32 or float64."""
+    phi, dphi = activation.expressions
+    functions = [_function("phi", [phi]), _function("dphi", [dphi]), _function("phi_dphi", [phi, dphi])]
+    return "\n".join([_HEADER, *functions])
+
+
+def _function(name: str, expressions: Sequence[Expression]) -> str:
+    def call(function: str, arguments: Sequence[str]) -> str:
+        return f"{'absolute' if function == 'abs' else function}({', '.join(arguments)})"
+
+    lines, results = assignments(expressions, "u", repr, call)
+    body = [f"    {left} = {right}" for left, right in lines]
+    returned = ", ".join(f"like(u, {result})" for result in results)  # a constant becomes a vector
+    return "\n".join(["@inlined", f"def {name}(u):", *body, f"    return {returned}", ""])
