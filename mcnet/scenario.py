@@ -262,6 +262,6 @@ def _section(name: str, model: type[Section], content: Any, faults: Faults) -> S
     try:
         return model.model_validate(dict(content))
     except ValidationError as error:
-        faults.of_model(error, (name,))
+        faults.of_model(error, (name,), content)
         wrong = {detail["loc"][0] for detail in error.errors()}
         return model.model_validate({key: value for key, value in content.items() if key not in wrong})

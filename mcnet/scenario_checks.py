@@ -135,8 +135,8 @@ def _inputs(draft: Draft, faults: Faults) -> None:
         )
     if kind == "pair" and inputs.c0 is not None and abs(inputs.c0) < 1:
         widths = draft.axes().get("width")
-        least = inputs.dimension if "dimension" in given else min(widths) if widths else None
-        if least == 1:
+        smallest = inputs.dimension if "dimension" in given else min(widths) if widths else None
+        if smallest == 1:
             where = ("inputs", "dimension") if "dimension" in given else ("inputs", "c0")
             faults.add(where, "two inputs of dimension 1 have correlation 1 or -1. Give a dimension of at least 2.")
 

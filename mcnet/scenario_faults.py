@@ -70,16 +70,16 @@ class Faults:
     def of_value(self, error: PydanticCustomError, path: Path) -> None:
         """Note the mistakes that a check of :mod:`mcnet.scenario_fields` found in a value."""
         for sentence, place in found(error, *path):
-            self.add(place, sentence)
+            self.add(place, sentence, at_key=sentence.startswith("unknown"))
 
-    def of_model(self, error: ValidationError, section: Path) -> None:
-        """Note the mistakes that a pydantic model found in a section."""
+    def of_model(self, error: ValidationError, section: Path, content: Any) -> None:
+        """Note the mistakes that a pydantic model found in the content of a section."""
         for detail in error.errors(include_url=False):
-            path = (*section, *detail["loc"])
+            path = (*section, *_as_written(detail["loc"], content))
             match detail["type"]:
                 case kind if kind == FAULT:
                     for sentence, rest in detail["ctx"]["faults"]:
-                        self.add((*path, *rest), sentence)
+                        self.add((*path, *rest), sentence, at_key=sentence.startswith("unknown"))
                 case "extra_forbidden":
                     self.unknown(path, _keys_beside(section, path))
                 case "missing":
@@ -112,6 +112,18 @@ class Faults:
             lines = [*lines[:_SHOWN], f"... and {len(lines) - _SHOWN} more."]
         count = len(dict.fromkeys(line for _, line in told))
         return ScenarioError("\n".join([*lines, f"{count} mistake{'s' * (count != 1)}; nothing was run."]))
+
+
+def _as_written(path: Path, content: Any) -> Path:
+    """A path into what the model made of the content, as a path into the content: one item may stand for a list."""
+    written: Path = ()
+    for part in path:
+        if isinstance(part, int) and not isinstance(content, list | tuple):
+            continue
+        written = (*written, part)
+        inside = isinstance(content, list | tuple) and isinstance(part, int) and part < len(content)
+        content = content[part] if inside else content.get(part) if isinstance(content, Mapping) else None
+    return written
 
 
 def _keys_beside(section: Path, path: Path) -> tuple[str, ...]:

@@ -10,27 +10,56 @@ from mcnet.scenario_checks import Draft
 from mcnet.scenario_faults import Faults
 from mcnet.scenario_text import quote
 
-NAMES = ("q", "c", "q_tilde", "chi", "ntk", "fim", "jacobian")
+Measures = dict[str, Mapping[str, Any]]
 
 
-def read(content: Any, faults: Faults) -> dict[str, Mapping[str, Any]]:
-    """The measures asked for and their options."""
+def read(content: Any, faults: Faults) -> Measures:
+    """The measures asked for and their options; those with mistakes left out."""
+    from mcnet.observables.catalog import OBSERVABLES
+
     if content is None or content == {}:
-        faults.missing(("measure",), f"Write [measure] with at least one of {', '.join(NAMES)}, for example q = {{}}.")
+        known = ", ".join(OBSERVABLES)
+        faults.missing(("measure",), f"Write [measure] with at least one of {known}, for example q = {{}}.")
         return {}
     if not isinstance(content, Mapping):
         faults.add(("measure",), f"expected a section, got {quote(content)}. Write [measure] on a line of its own.")
         return {}
-    measures: dict[str, Mapping[str, Any]] = {}
+    measures: Measures = {}
     for name, options in content.items():
-        if name not in NAMES:
-            faults.unknown(("measure", name), NAMES, "measure")
+        if name not in OBSERVABLES:
+            faults.unknown(("measure", name), tuple(OBSERVABLES), "measure")
         elif not isinstance(options, Mapping):
             faults.add(("measure", name), f"expected a table of options, got {quote(options)}. Write {name} = {{}}.")
         else:
+            _options(name, options, faults)
             measures[name] = dict(options)
     return measures
 
 
+def _options(name: str, options: Mapping[str, Any], faults: Faults) -> None:
+    from mcnet.observables.catalog import OBSERVABLES
+
+    allowed = OBSERVABLES[name].options
+    for key, value in options.items():
+        if key not in allowed:
+            faults.unknown(("measure", name, key), tuple(allowed), f"option of {name}")
+        elif complaint := allowed[key].complaint(value):
+            faults.add(("measure", name, key), f"{complaint}, got {quote(value)}. It takes {allowed[key].explanation}.")
+
+
 def check(draft: Draft, points: tuple[Point, ...], faults: Faults) -> None:
-    """Note what a measure cannot do at a point."""
+    """Note what a measure cannot do: with the sampler asked for, or at a point (the first of those that it cannot)."""
+    from mcnet.observables.catalog import OBSERVABLES
+
+    for name, options in draft.measures.items():
+        observable, sampler = OBSERVABLES[name], draft.sampling.sampler
+        if sampler != "auto" and sampler not in observable.samplers:
+            other = " or ".join(f'"{each}"' for each in ("auto", *observable.samplers))
+            faults.add(("sampling", "sampler"), f'"{sampler}" cannot give the measure {name}. Write sampler = {other}.')
+        told: set[str] = set()
+        for number, point in enumerate(points, 1):
+            for sentence in observable.check(point, options):
+                if sentence not in told:
+                    told.add(sentence)
+                    at = f" (point {number}: width {point.width}, depth {point.depth})" if len(points) > 1 else ""
+                    faults.add(("measure", name), f"{sentence.rstrip('.')}{at}.", at_key=True)
