@@ -1,0 +1,172 @@
+"""Dense networks, forward and backward, on matrices that are built or asked.
+
+Vectors of T inputs are rows in the difference basis (h(0), h(1) - h(0), ..., h(T-1) - h(0)): a small distance between
+two inputs keeps its relative precision through every layer, in float32 too. Arrays are (N, T, M), errors (N, C, T, M).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mcnet import streams
+from mcnet.backend import Backend
+from mcnet.point import Point
+from mcnet.weights.conditioned import conditioned_matrix
+from mcnet.weights.explicit import ExplicitMatrix
+from mcnet.weights.laws import AbstractMatrix, Array, Ensemble, Layer
+
+
+class Activity(NamedTuple):
+    """Pre-activations and activations of one hidden layer, in the difference basis, (N, T, M)."""
+
+    u: Array
+    h: Array
+
+
+class Errors(NamedTuple):
+    """Back-propagated errors at the pre-activations of one layer.
+
+    Attributes
+    ----------
+    d : Array, shape (N, C, T, M)
+        In the difference basis of the inputs, divided by 2^exponent.
+    exponent : Array, shape (N,), float64
+        One power of two per network keeps the errors in the range of float32 however fast they grow or vanish.
+    """
+
+    d: Array
+    exponent: Array
+
+
+def to_plain(xp: Any, rows: Array) -> Array:
+    """From the difference basis of T inputs (axis -2) to the inputs themselves."""
+    return xp.concat([rows[..., :1, :], rows[..., 1:, :] + rows[..., :1, :]], axis=-2)
+
+
+def to_difference(xp: Any, rows: Array) -> Array:
+    """From T inputs (axis -2) to their difference basis."""
+    return xp.concat([rows[..., :1, :], rows[..., 1:, :] - rows[..., :1, :]], axis=-2)
+
+
+def layers(point: Point) -> tuple[Layer, ...]:
+    """The weight layers of a network, 1..depth and the readout if there is one."""
+    variances = point.sigma_w2, point.sigma_b2
+    first = Layer(1, point.width, point.inputs.dimension, point.weights, *variances)
+    hidden = (Layer(index, point.width, point.width, point.weights, *variances) for index in range(2, point.depth + 1))
+    readout = (Layer(point.depth + 1, point.outputs, point.width, point.readout, *variances),) if point.outputs else ()
+    return (first, *hidden, *readout)
+
+
+def matrices(point: Point, sampler: str, ensemble: Ensemble, keep: bool) -> Iterator[AbstractMatrix]:
+    """The weight matrices, one by one; ``keep`` says whether built ones stay in memory for a second product."""
+    for layer in layers(point):
+        yield conditioned_matrix(layer, ensemble) if sampler == "conditioned" else ExplicitMatrix(layer, ensemble, keep)
+
+
+def biased(inputs: int, backend: Backend) -> Array:
+    """Multiples of the bias in the rows of the difference basis: 1, 0, ..., 0."""
+    return backend.place(np.eye(1, inputs)[0])
+
+
+def activity(point: Point, matrix: AbstractMatrix, h: Array, backend: Backend) -> Activity:
+    """One hidden layer: u = W h + b and phi(u), from and to the difference basis."""
+    xp = backend.xp
+    u = matrix.apply(h, biased(h.shape[1], backend))  # (N, T, M)
+    if point.sigma_b2 == 0.0:
+        u = _zero_where_asked_zero(xp, h, u)
+    plain = to_plain(xp, u)
+    return Activity(u, to_difference(xp, point.activation.phi(plain, backend.mathematics(plain))))
+
+
+def probe(point: Point, ensemble: Ensemble) -> Array:
+    """The error at h^depth where there is no readout: i.i.d. N(0, 1/M), the same for all inputs; (N, 1, M).
+
+    Role 6, row 0, in the place of a readout: its layer is depth + 1.
+    """
+    normals = ensemble.normals(streams.PROBES, point.depth + 1, 1, point.width, dtype=ensemble.dtype, first=(0, 0))
+    return normals / math.sqrt(point.width)
+
+
+def backward(
+    point: Point, weights: Sequence[AbstractMatrix], pre_activations: Sequence[Array], ensemble: Ensemble
+) -> Iterator[Errors]:
+    """Errors of all outputs at u^depth, ..., u^1.
+
+    Parameters
+    ----------
+    point : Point
+    weights : sequence of AbstractMatrix
+        Of layers 1..L, those of the forward pass.
+    pre_activations : sequence of Array
+        u^1, ..., u^depth of the forward pass, (N, T, M) in the difference basis.
+    ensemble : Ensemble
+
+    Yields
+    ------
+    Errors
+        d^l_k(t) = df_k(t)/du^l from the readout, C outputs; or of the one probe at h^depth without a readout.
+
+    Notes
+    -----
+    d^l = p^l o (W^(l+1))^T d^(l+1), p = phi'(u). Output k and input t make question k T + t of a matrix; differences
+    of inputs are questions of their own, and the zero ones next to the readout use no random number.
+    """
+    xp, backend = ensemble.backend.xp, ensemble.backend
+    inputs = point.inputs.count
+    if point.outputs:
+        unit = xp.astype(backend.place(np.eye(point.outputs)), ensemble.dtype)
+        y = _error_below(xp, weights[-1], _same_for_all_inputs(xp, unit[None, :, :], inputs))
+    else:
+        y = _same_for_all_inputs(xp, probe(point, ensemble), inputs)  # (N, 1, T, M)
+    exponent = backend.place(np.zeros(ensemble.count))
+    for index in range(point.depth, 0, -1):
+        d, shift = _rescaled(xp, _through_slope(point, pre_activations[index - 1], y, backend))
+        exponent = exponent + shift
+        yield Errors(d, exponent)
+        if index > 1:
+            y = _error_below(xp, weights[index - 1], d)
+
+
+def _same_for_all_inputs(xp: Any, vectors: Array, inputs: int) -> Array:
+    """(N, C, M) -> (N, C, T, M) in the difference basis: the vector and T - 1 zeros."""
+    first = xp.expand_dims(vectors, axis=2)
+    return xp.concat([first] + [xp.zeros_like(first)] * (inputs - 1), axis=2)
+
+
+def _error_below(xp: Any, matrix: AbstractMatrix, d: Array) -> Array:
+    """W^T d for errors (N, C, T, m) -> (N, C, T, n)."""
+    _, outputs, inputs, units = d.shape
+    y = matrix.apply_transpose(xp.reshape(d, (-1, outputs * inputs, units)))
+    return _zero_where_asked_zero(xp, d, xp.reshape(y, (-1, outputs, inputs, y.shape[2])))
+
+
+def _zero_where_asked_zero(xp: Any, question: Array, answer: Array) -> Array:
+    """The answer for an input whose vector is exactly zero (a dead layer): exactly zero, not zero up to rounding.
+
+    In the difference basis its row is minus the row of input 0; rounding would turn phi'(0) on and off at random.
+    """
+    size = xp.max(xp.abs(to_plain(xp, question)), axis=-1, keepdims=True)  # (..., T, 1)
+    return xp.where(size == 0.0, -answer[..., :1, :], answer)
+
+
+def _through_slope(point: Point, u: Array, y: Array, backend: Backend) -> Array:
+    """p(t) y(t) in the difference basis: p(t) [y(t) - y(0)] + [p(t) - p(0)] y(0) below the first row."""
+    xp = backend.xp
+    plain = to_plain(xp, u)
+    p = xp.expand_dims(point.activation.dphi(plain, backend.mathematics(plain)), axis=1)  # (N, 1, T, M)
+    first, rest = p[:, :, :1, :], p[:, :, 1:, :]
+    y_first, y_rest = y[:, :, :1, :], y[:, :, 1:, :]
+    return xp.concat([first * y_first, rest * y_rest + (rest - first) * y_first], axis=2)
+
+
+def _rescaled(xp: Any, d: Array) -> tuple[Array, Array]:
+    """Errors divided by a power of two per network, so that the largest lies in [1, 2), and its exponent (N,)."""
+    size = xp.astype(xp.max(xp.abs(d), axis=(1, 2, 3)), xp.float64)
+    usable = (size > 0.0) & xp.isfinite(size)
+    exponent = xp.where(usable, xp.floor(xp.log2(xp.where(usable, size, xp.ones_like(size)))), xp.zeros_like(size))
+    factor = xp.astype(xp.pow(xp.full_like(exponent, 2.0), -exponent), d.dtype)
+    return d * xp.reshape(factor, (-1, 1, 1, 1)), exponent
