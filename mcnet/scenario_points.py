@@ -138,7 +138,7 @@ def read_vectors(path: Path, faults: Faults) -> Vectors | None:
             )
             return None
         if path.suffix == ".npy":
-            table = np.load(path, allow_pickle=False)
+            table = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped: its header may promise any size
         elif path.suffix in (".csv", ".txt"):
             table = np.loadtxt(path, delimiter="," if path.suffix == ".csv" else None, ndmin=2)
         else:
