@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 
 from mcnet import activations
 from mcnet.activations import Activation
+from mcnet.theory import tangent
 from mcnet.theory._backward import backward_chain, backward_limits, fill_backward_noise, tangent_kernel
 from mcnet.theory._forward import correlation_statistics, forward_chain
 from mcnet.theory._pair_law import Array, from_basis, to_matrix, to_pairs
@@ -137,7 +138,9 @@ def coefficients(
     phi = activations.get(activation)
     covariance = _checked_gram(gram)
     _check(weights, sigma_w2, sigma_b2, depth, input_over_width)
-    alpha, beta, beta_shift = layer_factors(parameterization, train_biases, sigma_w2, sigma_b2, depth, input_over_width)
+    alpha, beta, beta_shift = _layer_factors(
+        parameterization, train_biases, sigma_w2, sigma_b2, depth, input_over_width
+    )
     haar = weights == "orthogonal"
     chain = forward_chain(covariance, phi, haar, sigma_w2, sigma_b2, depth, fixed_inputs, input_over_width)
     fill_backward_noise(chain, backward_limits(chain, sigma_w2))
@@ -188,20 +191,15 @@ def coefficients(
     )
 
 
-def layer_factors(
+def _layer_factors(
     parameterization: str, train_biases: bool, sigma_w2: float, sigma_b2: float, depth: int, input_over_width: float
 ) -> tuple[Array, Array, Array]:
     """(alpha_l, beta_l, M times the 1/M part of beta_l) of the depth + 1 weight layers; ``standard`` divided by M."""
-    ones, zeros = np.ones(depth + 1), np.zeros(depth + 1)
-    if parameterization == "standard":
-        alpha = ones.copy()
-        alpha[0] = input_over_width
-        return alpha, zeros, ones if train_biases else zeros
-    if parameterization == "ntk":
-        return sigma_w2 * ones, sigma_b2 * ones if train_biases else zeros, zeros
-    if parameterization == "pdlt":
-        return ones, ones if train_biases else zeros, zeros
-    raise ValueError(f'parameterization must be "standard", "ntk" or "pdlt", got "{parameterization}"')
+    alpha, beta = tangent.layer_factors(
+        parameterization, sigma_w2, sigma_b2, depth, train_biases, width=1.0, input_dimension=input_over_width
+    )
+    zeros = np.zeros(depth + 1)
+    return (alpha, zeros, beta) if parameterization == "standard" else (alpha, beta, zeros)
 
 
 def _kurtosis(fourth_cumulant: Array, squares: Array) -> Array:
