@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -77,10 +78,17 @@ def _processor() -> str:
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """BLAS on one thread: with more, the order of its sums, hence the last bits, would depend on their number."""
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(limits=1, user_api="blas"):
+    with _blas().limit(limits=1, user_api="blas"):
         yield
+
+
+@functools.cache
+def _blas() -> Any:
+    """The BLAS libraries of this process; finding them takes milliseconds, so once."""
+    import scipy.linalg  # noqa: F401  (brings its own BLAS)
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def _elementwise(backend: Backend, u: Any) -> SimpleNamespace:

@@ -30,11 +30,14 @@ class ExplicitMatrix:
         self._ensemble = ensemble
         self._keep = keep
         self._kept: Array | None = None
+        scales = {"gaussian": layer.entry_deviation, "uniform": math.sqrt(3.0) * layer.entry_deviation}
+        self._scale = scales.get(layer.law, layer.singular_value)
         self._bias = biases(layer, ensemble, ensemble.dtype) if layer.sigma_b2 > 0.0 else None
 
     def apply(self, x: Array, constants: Array) -> Array:
         """W x + constant b; see :class:`mcnet.weights.laws.AbstractMatrix`."""
         xp = self._ensemble.backend.xp
+        x = x * self._scale
         parts = [xp.matmul(x, linalg.transpose(xp, self._rows(first, stop))) for first, stop in self._blocks()]
         product = parts[0] if len(parts) == 1 else xp.concat(parts, axis=2)
         return product if self._bias is None else with_bias(xp, product, constants, self._bias)
@@ -42,6 +45,7 @@ class ExplicitMatrix:
     def apply_transpose(self, d: Array) -> Array:
         """W^T d; see :class:`mcnet.weights.laws.AbstractMatrix`."""
         xp = self._ensemble.backend.xp
+        d = d * self._scale
         parts = [xp.matmul(d[:, :, first:stop], self._rows(first, stop)) for first, stop in self._blocks()]
         total = parts[0]
         for part in parts[1:]:
@@ -56,7 +60,7 @@ class ExplicitMatrix:
         return [(first, min(first + rows, layer.units)) for first in range(0, layer.units, rows)]
 
     def _rows(self, first: int, stop: int) -> Array:
-        """Rows first..stop of W, (N, stop - first, inputs)."""
+        """Rows first..stop of W / scale, (N, stop - first, inputs)."""
         if self._kept is not None:
             return self._kept[:, first:stop, :]
         rows = self._made(first, stop)
@@ -68,11 +72,9 @@ class ExplicitMatrix:
         layer, ensemble = self._layer, self._ensemble
         xp, shape = ensemble.backend.xp, (layer.index, stop - first, layer.inputs)
         if layer.law == "uniform":
-            numbers = ensemble.uniforms(streams.WEIGHTS, *shape, dtype=ensemble.dtype, first=(first, 0))
-            return numbers * (math.sqrt(3.0) * layer.entry_deviation)
+            return ensemble.uniforms(streams.WEIGHTS, *shape, dtype=ensemble.dtype, first=(first, 0))
         if layer.law == "gaussian":
-            numbers = ensemble.normals(streams.WEIGHTS, *shape, dtype=ensemble.dtype, first=(first, 0))
-            return numbers * layer.entry_deviation
+            return ensemble.normals(streams.WEIGHTS, *shape, dtype=ensemble.dtype, first=(first, 0))
         # float64, then rounded: a float32 factorisation would be orthogonal only to 1e-6 at width 1000
         frame = linalg.frame(xp, ensemble.normals(streams.WEIGHTS, *shape, dtype=xp.float64, first=(first, 0)))
-        return xp.astype(frame * layer.singular_value, ensemble.dtype)
+        return xp.astype(frame, ensemble.dtype)

@@ -1,0 +1,10 @@
+"""All observables by name. A new one: its own module, and its module's name here."""
+
+from __future__ import annotations
+
+from mcnet.observables import gradient, signal
+from mcnet.observables.observable import Observable
+
+OBSERVABLES: dict[str, Observable] = {
+    name: observable for module in (signal, gradient) for name, observable in module.OBSERVABLES.items()
+}

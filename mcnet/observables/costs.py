@@ -1,0 +1,128 @@
+"""What a network costs: memory, disk and time, from the parameters of its point alone."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from mcnet.observables.catalog import OBSERVABLES
+from mcnet.point import Point
+from mcnet.request import Request
+
+BUDGET = 1 << 28
+"""Bytes of working memory of one sub-batch (one network may take more)."""
+
+CACHE = 1 << 22
+"""Bytes of activity of one layer of a sub-batch: within the processor's cache, a pass over it is cheap."""
+
+FUSED_INPUTS = 16
+"""Inputs up to which the fused chain is taken: its factor and Gram cost T^2 per unit outside BLAS."""
+
+
+class Estimate(NamedTuple):
+    """Rough costs of one network.
+
+    Attributes
+    ----------
+    bytes_per_network : int
+        Working memory.
+    stored_bytes_per_network : int
+    seconds_per_network : float
+        On one core.
+    """
+
+    bytes_per_network: int
+    stored_bytes_per_network: int
+    seconds_per_network: float
+
+
+def needs_of(request: Request) -> frozenset[str]:
+    """Parts of a sample that the measures asked for need."""
+    return frozenset().union(*(OBSERVABLES[name].needs for name in request.measures))
+
+
+def has_backward(needs: frozenset[str]) -> bool:
+    """Whether errors are propagated back."""
+    return bool(needs & {"errors", "tangent"})
+
+
+def questions(point: Point, needs: frozenset[str]) -> int:
+    """Vectors that each matrix is multiplied with, forward and backward."""
+    inputs = point.inputs.count
+    return inputs + (inputs * (point.outputs or 1) if has_backward(needs) else 0)
+
+
+def fused(point: Point, needs: frozenset[str], sampler: str) -> bool:
+    """Whether the fused chain serves."""
+    return sampler == "conditioned" and needs <= {"signal"} and point.inputs.count <= min(FUSED_INPUTS, point.width - 1)
+
+
+def itemsize(precision: str) -> int:
+    """Bytes of a number in the arrays of a layer."""
+    return 4 if precision == "mixed" else 8
+
+
+def keeps_matrices(point: Point, precision: str) -> bool:
+    """Whether built matrices are kept for the backward pass, or made again because they are too large together."""
+    return _matrix_bytes(point, precision) * point.depth <= 2 * BUDGET
+
+
+def _matrix_bytes(point: Point, precision: str) -> int:
+    return point.width * max(point.width, point.inputs.dimension) * itemsize(precision)
+
+
+def working_bytes(point: Point, needs: frozenset[str], sampler: str, precision: str) -> int:
+    """Memory of one network on its way."""
+    inputs, width = point.inputs.count, max(point.width, point.inputs.dimension)
+    if fused(point, needs, sampler):
+        chunk = 0 if point.inputs.kind in ("single", "pair") else 3 * 8 * inputs * min(point.inputs.dimension, 1 << 16)
+        return chunk + 16 * (point.depth + 1) * inputs**2 * 8
+    count = questions(point, needs)
+    activity = 100 * inputs * width  # of one layer, float64 copies on the way included
+    total = activity + 4 * (point.depth + 1) * inputs**2 * 8
+    if has_backward(needs):
+        total += point.depth * itemsize(precision) * inputs * width + 100 * (count - inputs) * width
+        if sampler == "conditioned":
+            total += 2 * 8 * point.depth * count * width  # questions and answers of all layers
+    if sampler == "explicit":
+        matrix = _matrix_bytes(point, precision)
+        kept = point.depth if has_backward(needs) and keeps_matrices(point, precision) else 0
+        total += matrix * (kept + (6 if "orthogonal" in (point.weights, point.readout) else 2))
+    return total
+
+
+def sub_batch(point: Point, needs: frozenset[str], sampler: str, precision: str) -> int:
+    """Networks worked off together."""
+    by_memory = BUDGET // working_bytes(point, needs, sampler, precision)
+    if fused(point, needs, sampler):
+        return max(1, by_memory)
+    count = questions(point, needs)
+    activity = 8 * count * max(point.width, point.inputs.dimension)
+    return int(max(1, min(by_memory, CACHE // activity)))
+
+
+def seconds(point: Point, needs: frozenset[str], sampler: str) -> float:
+    """Time of one network on one core, within a factor of about 3."""
+    inputs, width, count = point.inputs.count, point.width, questions(point, needs)
+    if fused(point, needs, sampler):
+        per_layer = 2e-9 * width * inputs * (1.0 + 0.15 * inputs)
+    elif sampler == "conditioned":
+        per_layer = 1e-9 * width * count * (45.0 + 0.4 * count)
+    else:
+        made = 1 if keeps_matrices(point, "mixed") or not has_backward(needs) else 2
+        per_layer = 1e-9 * width**2 * (2.0 * made + 0.03 * count) + 5e-8 * width * count
+        if point.weights == "orthogonal":
+            per_layer += made * 2.5e-10 * width**3
+    return per_layer * point.depth
+
+
+def stored_bytes(point: Point, request: Request) -> int:
+    """Bytes of one network in a dataset."""
+    total = 0
+    for name, options in request.measures.items():
+        observable = OBSERVABLES[name]
+        sizes = observable.sizes(point, options)
+        for variable in observable.variables(point, options):
+            if not variable.per_shard:
+                total += 8 * math.prod(sizes[dim] for dim in variable.dims)
+    return total

@@ -1,0 +1,164 @@
+"""The one door to sampling: networks start..stop of a point in, measured variables out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcnet.backend import Backend, one_thread
+from mcnet.errors import McnetError
+from mcnet.observables import costs
+from mcnet.observables.catalog import OBSERVABLES
+from mcnet.observables.observable import Observable, Options, Values
+from mcnet.observables.sample import Sample, chain, draw, ensemble_of
+from mcnet.point import Point
+from mcnet.request import Request
+from mcnet.variables import Measured, Variable
+from mcnet.weights.laws import CONDITIONED_LAWS
+
+SMALLEST_LENGTH = 1e-60
+"""Squared lengths below this are lost to underflow in float32 soon after."""
+
+
+class _Asked(NamedTuple):
+    observable: Observable
+    options: Options
+    variables: tuple[Variable, ...]
+
+
+def measure(point: Point, request: Request, start: int, stop: int, backend: Backend) -> list[Measured]:
+    """Measure networks start..stop of a point.
+
+    Parameters
+    ----------
+    point : Point
+    request : Request
+    start, stop : int
+        Networks start, ..., stop - 1; network n is the same in every range.
+    backend : Backend
+
+    Returns
+    -------
+    list of Measured
+        One per variable, in the order of the request; NumPy arrays with leading axis N = stop - start (1 if
+        the variable is per shard).
+
+    Raises
+    ------
+    McnetError
+        If a number is not finite where it is defined; names the variable, the point and the networks.
+
+    Notes
+    -----
+    The range is worked off in sub-batches that fit the memory (:mod:`mcnet.observables.costs`); every network's
+    numbers are the same to the bit whatever the sub-batch.
+    """
+    asked = [
+        _Asked(OBSERVABLES[name], options, OBSERVABLES[name].variables(point, options))
+        for name, options in request.measures.items()
+    ]
+    parts: list[list[NDArray[np.generic]]] = []
+    with one_thread():
+        for first, last, sample in _samples(point, request, start, stop, backend):
+            _check_underflow(sample, point, request, first)
+            values = [
+                (variable, part)
+                for observable, options, variables in asked
+                for variable, part in zip(variables, observable.evaluate(point, options, sample), strict=True)
+            ]
+            for variable, part in values:
+                _check_finite(variable, part, point, first, last)
+            parts.append([part.values for _, part in values])
+    variables = [variable for entry in asked for variable in entry.variables]
+    return [
+        Measured(variable, sum(pieces) if variable.per_shard else np.concatenate(pieces))
+        for variable, pieces in zip(variables, map(list, zip(*parts, strict=True)), strict=True)
+    ]
+
+
+def resolve_sampler(point: Point, request: Request) -> str:
+    """The sampler of a point: ``conditioned`` or ``explicit``.
+
+    ``auto`` takes the conditioned one where it is exact (Gaussian and orthogonal weights, nothing asked that needs
+    the matrices), where the questions are fewer than the width, and where it costs less.
+    """
+    if request.sampler != "auto":
+        return request.sampler
+    asked = [OBSERVABLES[name] for name in request.measures]
+    laws = {point.weights, point.readout} if point.outputs else {point.weights}
+    possible = laws <= set(CONDITIONED_LAWS) and all("conditioned" in observable.samplers for observable in asked)
+    needs = costs.needs_of(request)
+    if not possible or costs.questions(point, needs) >= point.width:
+        return "explicit"
+    cheaper = costs.seconds(point, needs, "conditioned") <= costs.seconds(point, needs, "explicit")
+    return "conditioned" if cheaper else "explicit"
+
+
+def estimate(point: Point, request: Request) -> costs.Estimate:
+    """Rough costs of one network of a point, for the size of batches and for ``mcnet check``."""
+    sampler, needs = resolve_sampler(point, request), costs.needs_of(request)
+    return costs.Estimate(
+        bytes_per_network=costs.working_bytes(point, needs, sampler, request.precision),
+        stored_bytes_per_network=costs.stored_bytes(point, request),
+        seconds_per_network=costs.seconds(point, needs, sampler),
+    )
+
+
+def _samples(
+    point: Point, request: Request, start: int, stop: int, backend: Backend
+) -> Iterator[tuple[int, int, Sample]]:
+    """Sub-batches of the range: first network, one past the last, what was seen."""
+    sampler, needs = resolve_sampler(point, request), costs.needs_of(request)
+    fused = costs.fused(point, needs, sampler)
+    size = costs.sub_batch(point, needs, sampler, request.precision)
+    keep = costs.keeps_matrices(point, request.precision)
+    for first in range(start, stop, size):
+        last = min(first + size, stop)
+        ensemble = ensemble_of(point, request.seed, first, last, request.precision, backend)
+        if fused:
+            yield first, last, chain(point, request.seed, ensemble)
+        else:
+            yield first, last, draw(point, request.seed, sampler, needs, ensemble, keep)
+
+
+def _check_finite(variable: Variable, part: Values, point: Point, first: int, last: int) -> None:
+    bad = part.defined & ~np.isfinite(part.values)
+    if not np.any(bad):
+        return
+    where = ""
+    if "layer" in variable.dims:
+        layers = np.flatnonzero(np.any(bad, axis=tuple(range(bad.ndim - 1))))
+        where = f" from layer {layers[0]} on" if layers.size > 1 else f" at layer {layers[0]}"
+    if variable.per_shard:
+        networks = f"networks {first} to {last - 1}"
+    else:
+        numbers = first + np.flatnonzero(np.any(bad.reshape(bad.shape[0], -1), axis=1))
+        networks = f"{numbers.size} of the networks {first} to {last - 1}, the first is {numbers[0]}"
+    raise McnetError(
+        f"{variable.name} is not finite{where} at {_name(point)} ({networks}); the signal or its gradient overflows. "
+        'Take a smaller depth or sigma_w2, or precision = "float64"'
+    )
+
+
+def _check_underflow(sample: Sample, point: Point, request: Request, first: int) -> None:
+    if request.precision != "mixed" or sample.h_gram is None:
+        return
+    lengths = np.diagonal(sample.h_gram, axis1=2, axis2=3)[..., :1]  # (N, depth + 1, 1)
+    tiny = (lengths > 0.0) & (lengths < SMALLEST_LENGTH)
+    if np.any(tiny):
+        network, layer, _ = np.argwhere(tiny)[0]
+        raise McnetError(
+            f"q_hat falls to {lengths[network, layer, 0]:.0e} at layer {layer} of {_name(point)} (network "
+            f'{first + network}), beyond what float32 holds; use precision = "float64" or a smaller depth'
+        )
+
+
+def _name(point: Point) -> str:
+    """The point in words."""
+    return (
+        f"width {point.width}, depth {point.depth}, {point.activation.label}, {point.weights} weights, "
+        f"sigma_w2 {point.sigma_w2:g}, sigma_b2 {point.sigma_b2:g}"
+    )

@@ -1,0 +1,148 @@
+"""What an observable is: its options, its variables, what it needs of a network, how it is read off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcnet.point import Point
+from mcnet.variables import Variable
+
+Options = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Option:
+    """A key of a measure's table.
+
+    Attributes
+    ----------
+    explanation : str
+        What values it takes and what they mean.
+    complaint : callable
+        What is wrong with a value, as the end of a sentence that begins with the key; None if nothing.
+    """
+
+    explanation: str
+    complaint: Callable[[Any], str | None]
+
+
+class Values(NamedTuple):
+    """The numbers of one variable for some networks.
+
+    Attributes
+    ----------
+    values : ndarray, shape (N, ...)
+        One entry per network, or one record (leading 1) where the variable is per shard.
+    defined : ndarray of bool, broadcastable to ``values``
+        Where a number must be finite; elsewhere it is NaN.
+    """
+
+    values: NDArray[Any]
+    defined: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Observable:
+    """A measure as ``[measure]`` names it.
+
+    Attributes
+    ----------
+    name : str
+    options : mapping of str to Option
+        Allowed keys.
+    samplers : tuple of str
+        The samplers it can be had by.
+    needs : frozenset of str
+        Parts of a :class:`mcnet.observables.sample.Sample`: ``signal``, ``errors``, ``tangent``, ``jacobian``.
+    variables : callable
+        ``(point, options)`` -> the variables it stores.
+    check : callable
+        ``(point, options)`` -> sentences that say why a point cannot be measured so; empty if it can.
+    evaluate : callable
+        ``(point, options, sample)`` -> one :class:`Values` per variable.
+    sizes : callable
+        ``(point, options)`` -> size of each dimension of its variables.
+    """
+
+    name: str
+    options: Mapping[str, Option]
+    samplers: tuple[str, ...]
+    needs: frozenset[str]
+    variables: Callable[[Point, Options], tuple[Variable, ...]]
+    check: Callable[[Point, Options], list[str]]
+    evaluate: Callable[[Point, Options, Any], tuple[Values, ...]]
+    sizes: Callable[[Point, Options], Mapping[str, int]]
+
+
+def _layers_complaint(value: Any) -> str | None:
+    if value == "all":
+        return None
+    if isinstance(value, list | tuple) and value and all(_is_integer(layer) and layer >= 0 for layer in value):
+        return None if len(set(value)) == len(value) else "names a layer twice"
+    return 'must be "all" or a list of layer numbers from 0 (the input) to the depth'
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _flag_complaint(value: Any) -> str | None:
+    return None if isinstance(value, bool) else "must be true or false"
+
+
+def flag(explanation: str) -> Option:
+    """An option that is true or false."""
+    return Option(explanation, _flag_complaint)
+
+
+def choice(explanation: str, *words: str) -> Option:
+    """An option that is one of some words."""
+    listed = ", ".join(f'"{word}"' for word in words)
+    return Option(explanation, lambda value: None if value in words else f"must be one of {listed}")
+
+
+def positive_integer(explanation: str) -> Option:
+    """An option that is a whole number from 1 on."""
+    return Option(
+        explanation, lambda value: None if _is_integer(value) and value > 0 else "must be a whole number of at least 1"
+    )
+
+
+LAYERS = Option('"all" or a list of layers, 0 (the input) to the depth; others are stored as NaN', _layers_complaint)
+"""The option ``layers``, the same for all layered observables."""
+
+
+def check_layers(point: Point, options: Options) -> list[str]:
+    """Whether the layers asked for exist."""
+    asked = options.get("layers", "all")
+    beyond = [] if asked == "all" else [layer for layer in asked if layer > point.depth]
+    if not beyond:
+        return []
+    return [f"layers: {beyond[0]} lies beyond the depth {point.depth}"]
+
+
+def asked_layers(point: Point, options: Options, first: int) -> NDArray[np.bool_]:
+    """Mask over layers 0..depth: those asked for, from the first that is defined on."""
+    asked = options.get("layers", "all")
+    numbers = np.arange(point.depth + 1)
+    chosen = np.ones(point.depth + 1, bool) if asked == "all" else np.isin(numbers, list(asked))
+    return chosen & (numbers >= first)
+
+
+def layer_sizes(point: Point, options: Options) -> dict[str, int]:
+    """Sizes of the dimensions input, pair and layer."""
+    inputs = point.inputs.count
+    return {"input": inputs, "pair": inputs * (inputs - 1) // 2, "layer": point.depth + 1}
+
+
+def layered(values: NDArray[np.float64], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Values of the last layers of 0..depth, (..., n) -> (..., depth + 1), NaN at layers not asked for."""
+    full = np.full((*values.shape[:-1], mask.size), np.nan)
+    full[..., mask.size - values.shape[-1] :] = values
+    full[..., ~mask] = np.nan
+    return full

@@ -1,0 +1,131 @@
+"""One pass through a set of networks: everything that the observables asked for need, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcnet import inputs, streams
+from mcnet.networks import dense
+from mcnet.point import Point
+from mcnet.weights.laws import Array, Ensemble
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What was seen on N networks; parts that nobody needed are None.
+
+    Attributes
+    ----------
+    u_gram : ndarray, shape (N, depth, T, T)
+        u.u/M of layers 1..depth, in the difference basis of the inputs.
+    h_gram : ndarray, shape (N, depth + 1, T, T)
+        h.h/M_l of layers 0..depth, likewise.
+    error_length : ndarray, shape (N, T, depth)
+        Squared lengths of the errors at u^1..u^depth, mean over outputs, divided by 4^exponent.
+    error_exponent : ndarray, shape (N, depth)
+    """
+
+    u_gram: Floats | None = None
+    h_gram: Floats | None = None
+    error_length: Floats | None = None
+    error_exponent: Floats | None = None
+
+
+def chain(point: Point, seed: int, ensemble: Ensemble) -> Sample:
+    """The signal by the fused kernel: nothing of the size of a layer is kept."""
+    backend = ensemble.backend
+    start = inputs.gram(point, seed, ensemble.start, ensemble.stop, backend)
+    layers = backend.kernels.conditioned_chain(
+        ensemble.key,
+        ensemble.start,
+        ensemble.stop,
+        start,
+        activation=point.activation,
+        weights=point.weights,
+        width=point.width,
+        depth=point.depth,
+        sigma_w2=point.sigma_w2,
+        sigma_b2=point.sigma_b2,
+        input_dimension=point.inputs.dimension,
+        precision=ensemble.precision,
+    )
+    h_gram = backend.fetch(layers.h)
+    first = np.broadcast_to(backend.fetch(start), h_gram[:, 0].shape)
+    return Sample(u_gram=backend.fetch(layers.u), h_gram=np.concatenate([first[:, None], h_gram], axis=1))
+
+
+def draw(point: Point, seed: int, sampler: str, needs: Set[str], ensemble: Ensemble, keep: bool) -> Sample:
+    """The networks of an ensemble, forward and, where errors are needed, backward.
+
+    Parameters
+    ----------
+    point : Point
+    seed : int
+        Seed of the study (for its inputs).
+    sampler : str
+        ``conditioned`` or ``explicit``.
+    needs : set of str
+        See :class:`mcnet.observables.observable.Observable`.
+    ensemble : Ensemble
+    keep : bool
+        Whether explicit matrices stay in memory between the two passes.
+    """
+    backend = ensemble.backend
+    xp = backend.xp
+    backward = bool(needs & {"errors"})
+    x = inputs.differences(point, seed, ensemble.start, ensemble.stop, backend)
+    h = xp.astype(x, ensemble.dtype)
+    u_grams: list[Array] = []
+    h_grams = [_gram(xp, x)]
+    weights, pre_activations = [], []
+    for matrix in dense.matrices(point, sampler, ensemble, keep):
+        if len(u_grams) < point.depth:
+            u, h = dense.activity(point, matrix, h, backend)
+            u_grams.append(_gram(xp, u))
+            h_grams.append(_gram(xp, h))
+            if backward:
+                pre_activations.append(u)
+        if backward:
+            weights.append(matrix)
+    lengths, exponents = [], []
+    if backward:
+        for d, exponent in dense.backward(point, weights, pre_activations, ensemble):
+            plain = xp.astype(dense.to_plain(xp, d), xp.float64)
+            lengths.append(backend.fetch(xp.mean(xp.vecdot(plain, plain), axis=1)))  # (N, T)
+            exponents.append(backend.fetch(exponent))
+    count = ensemble.count
+    return Sample(
+        u_gram=np.stack([_all(backend.fetch(part), count) for part in u_grams], axis=1),
+        h_gram=np.stack([_all(backend.fetch(part), count) for part in h_grams], axis=1),
+        error_length=np.stack(lengths[::-1], axis=2) if backward else None,
+        error_exponent=np.stack(exponents[::-1], axis=1) if backward else None,
+    )
+
+
+def ensemble_of(point: Point, seed: int, start: int, stop: int, precision: str, backend: Any) -> Ensemble:
+    """Networks start..stop of a point."""
+    return Ensemble(backend, streams.point_key(seed, point.key), start, stop, precision)
+
+
+def _gram(xp: Any, rows: Array) -> Array:
+    """Rows.rows / size in float64: (N, T, M) -> (N, T, T), in the difference basis.
+
+    A vector that is exactly zero (a dead layer) has length exactly zero, whatever the order of the sums.
+    """
+    dead = xp.max(xp.abs(dense.to_plain(xp, rows)), axis=2, keepdims=True) == 0.0  # (N, T, 1)
+    rows = xp.astype(rows, xp.float64)
+    gram = xp.matmul(rows, xp.matrix_transpose(rows)) / rows.shape[2]
+    gram = xp.where(dead, -gram[:, :1, :], gram)
+    return xp.where(xp.matrix_transpose(dead), -gram[:, :, :1], gram)
+
+
+def _all(gram: Floats, count: int) -> Floats:
+    """A Gram that all networks share, for each of them."""
+    return np.broadcast_to(gram, (count, *gram.shape[1:]))
