@@ -146,7 +146,8 @@ def pair_nodes(
         return np.stack([u if q_a > 0.0 else 0.0 * u, u if q_b > 0.0 else 0.0 * u]), weights
     if gap is None:
         c = min(1.0, max(-1.0, k / root))
-        s = math.sqrt(max(0.0, (1.0 - k / root) * (1.0 + k / root)))
+        size = abs(k)  # q_a q_b - k^2 in a form that is exactly 0 for equal entries
+        s = math.sqrt(max(0.0, (q_a - size) * (q_b + size) + size * (q_b - q_a))) / root
     else:
         c = 1.0 - gap
         s = math.sqrt(max(0.0, gap * (2.0 - gap)))
