@@ -114,15 +114,15 @@ def analyze(directory: str | os.PathLike[str]) -> dict[str, Any]:
         docs/analysis.md.
     """
     document = _plain(judge_directory(directory).document)
-    _write(Path(directory) / "analysis.json", json.dumps(document, indent=1, allow_nan=False) + "\n")
+    replace_file(Path(directory) / "analysis.json", json.dumps(document, indent=1, allow_nan=False) + "\n")
     return dict(document)
 
 
 def judge_directory(directory: str | os.PathLike[str]) -> Analysis:
     """Open the dataset of a run directory and judge it."""
-    import mcnet
+    from mcnet.dataset import open_dataset
 
-    with mcnet.open(Path(directory) / "dataset.h5") as tree:
+    with open_dataset(Path(directory)) as tree:
         return judge(tree)
 
 
@@ -199,8 +199,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
+def replace_file(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_text(text, encoding="utf-8")

@@ -158,7 +158,8 @@ def _notes(family: Family, columns: Sequence[Column], measured: Sequence[Moments
     for setting, m in zip(family.settings, measured, strict=True):
         missing = m.networks - m.defined
         for name in OBSERVABLES:
-            worst = max((int(missing[j]) for j, c in enumerate(columns) if c.observable == name), default=0)
+            mine = [j for j, c in enumerate(columns) if c.observable == name and m.defined[j]]  # else: not asked for
+            worst = max((int(missing[j]) for j in mine), default=0)
             if worst:
                 notes.append(
                     f"width {setting.width}: {name} is undefined (a dead layer) in up to {worst} of {m.networks} "

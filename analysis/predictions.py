@@ -52,6 +52,9 @@ class Observable:
     natural_scale : callable
         From limits to the size of a fluctuation that would be "of order one": the length itself, 1 - |c| for a
         correlation. Sets the expected size of higher orders in 1/M.
+    backward : bool
+        Whether it comes from the backward pass. Forward observables of one layer share their expected growth of
+        orders, backward ones have their own.
     curve : callable
         ``curve(theory, setting, index)`` -> Curve for the input (a,) or the pair (a, b).
     """
@@ -62,6 +65,7 @@ class Observable:
     symbol: str
     natural_scale: Callable[[Floats], Floats]
     curve: Callable[[Theory, Setting, tuple[int, ...]], Curve]
+    backward: bool = False
 
     @property
     def source(self) -> tuple[str, str, int]:
@@ -167,6 +171,35 @@ def _c(theory: Theory, setting: Setting, index: tuple[int, ...]) -> Curve:
     return Curve(limit, a1, v1, nowhere, nowhere)
 
 
+def _q_tilde(theory: Theory, setting: Setting, index: tuple[int, ...]) -> Curve:
+    """Mean over the outputs of |df/du|^2: the limit and a1 are those of one output, v1 only if there is just one.
+
+    Without a readout the error at the top is a Gaussian vector of mean square length 1 instead of sigma_w2.
+    """
+    c = theory.coefficients(setting, index)
+    outputs = int(setting.law["outputs"] or 0)
+    unit = 1.0 if outputs else 1.0 / setting.law["sigma_w2"]
+    limit = unit * _layers(c.q_tilde_limit[:, 0, 0], 1)
+    a1, v1 = unit * _layers(c.q_tilde_mean[:, 0, 0], 1), unit**2 * _layers(c.q_tilde_variance[:, 0, 0], 1)
+    unknown = np.full_like(limit, np.nan)
+    if setting.law["normalization"] != "none":
+        limit = unknown
+    if outputs and (setting.law["readout"] != "gaussian" or setting.law["normalization"] != "none"):
+        a1 = unknown
+    nowhere = np.zeros_like(limit)
+    return Curve(limit, a1, v1 if outputs <= 1 and np.isfinite(a1[-1]) else unknown, nowhere, nowhere)
+
+
+def _chi(theory: Theory, setting: Setting, index: tuple[int, ...]) -> Curve:
+    """The mean of ratios has no 1/M theory here; its limit is the ratio of the limits."""
+    q_tilde = _q_tilde(theory, setting, index).limit
+    unknown = np.full_like(q_tilde, np.nan)
+    limit = unknown.copy()
+    limit[2:] = q_tilde[1:-1] / q_tilde[2:]
+    nowhere = np.zeros_like(limit)
+    return Curve(limit, unknown, unknown, nowhere, nowhere)
+
+
 def _layers(values: Floats, first: int) -> Floats:
     """Values of the layers first..depth as layers 0..depth."""
     return np.concatenate([np.full(first, np.nan), values])
@@ -201,5 +234,7 @@ OBSERVABLES: dict[str, Observable] = {
         Observable("q", "signal", 1, r"q", _length, _q),
         Observable("q_hat", "signal", 1, r"\hat q", _length, _q_hat),
         Observable("c", "signal", 1, r"c", _room, _c),
+        Observable("q_tilde", "signal", 1, r"\tilde q", _length, _q_tilde, backward=True),
+        Observable("chi", "signal", 2, r"\chi", _length, _chi, backward=True),
     )
 }

@@ -42,11 +42,12 @@ def expected_scales(
     With D the natural scale of an observable and v1 its variance coefficient, a mean shifts by about v1/(2 D)
     (second order of the delta method) and orders grow by about v1/D^2 (for products of layers exactly half of that,
     which is how the depth enters: the expansion is one in depth/M), at least by 5. The largest growth of a layer
-    holds for all its columns.
+    holds for all its forward columns.
     """
-    widest = measured[-1]
+    last = max((i for i, m in enumerate(measured) if m.networks > 1), default=len(measured) - 1)
+    widest = measured[last]
     limit = np.where(np.isfinite(predicted.limit), predicted.limit, widest.mean)
-    v1 = np.where(np.isfinite(predicted.v1), predicted.v1, family.widths[-1] * widest.variance)
+    v1 = np.where(np.isfinite(predicted.v1), predicted.v1, family.widths[last] * widest.variance)
     size = np.array(
         [OBSERVABLES[c.observable].natural_scale(x) for c, x in zip(columns, limit, strict=True)], dtype=np.float64
     )
@@ -55,11 +56,12 @@ def expected_scales(
         shift = v1 / (2.0 * size)
     constant = np.any([m.variance == 0.0 for m in measured], axis=0)
     varying = (size > 1e-10) & (relative > 1e-9) & ~constant
-    growth = np.full(len(columns), GROWTH)
-    layers = np.array([column.layer for column in columns])
-    for layer in np.unique(layers):
-        here = (layers == layer) & varying
-        growth[layers == layer] = max(GROWTH, relative[here].max(initial=0.0))
+    relative = np.where(varying, relative, 0.0)
+    groups = [c if OBSERVABLES[c.observable].backward else c.layer for c in columns]
+    largest: dict[object, float] = {}
+    for group, value in zip(groups, relative, strict=True):
+        largest[group] = max(largest.get(group, GROWTH), value)
+    growth = np.array([largest[group] for group in groups])
     scale = np.fmax(np.abs(predicted.a1), shift)
     return Scales(
         mean=np.where(varying, scale, 0.0),
