@@ -13,9 +13,10 @@ from typing import Any
 import h5py
 
 from mcnet import dataset_file, shards
-from mcnet.dataset_schema import Content, build
+from mcnet.dataset_schema import Content, Schema, build
 from mcnet.errors import DataError, DiskError
 from mcnet.plan import Plan
+from mcnet.runfiles import DATASET, SHARDS
 from mcnet.shards import Header, ShardName
 from mcnet.shardset import scan
 from mcnet.tasks import ranges
@@ -36,35 +37,22 @@ def pack(directory: Path, plan: Plan, scenario_toml: str) -> dict[str, Any]:
     DiskError
         If the disk is full.
     """
-    folder, target = directory / "shards", directory / "dataset.h5"
-    expected = [[ShardName(p.key, *span) for span in ranges(p.stops, p.batch)] for p in plan.points]
-    everything = [name for names in expected for name in names]
-    looked = scan(folder, everything, plan.digest, shards.verify, lambda checked: checked[0], os.cpu_count() or 1)
-    if looked.damaged:
-        for name in looked.damaged:
-            shards.set_aside(folder / shards.shard_name(*name))
-        raise DataError(
-            f"{next(iter(looked.damaged.values()))} Moved to *.bad, {len(looked.damaged)} in all; "
-            f"their networks will be drawn again by: mcnet resume {directory}"
-        )
-    if not looked.found:
-        raise DataError(f"{directory}: holds no shards.")
-    report = {"shards": len(looked.found), "shards_planned": len(everything)}
-    digest = shards_digest(header for header, _ in looked.found.values())
+    target = directory / DATASET
+    present, found, planned = _collect(directory, plan)
+    report = {"shards": len(found), "shards_planned": planned}
+    digest = shards_digest(header for header, _ in found.values())
     current = digests_of(target)
     if current is not None and current[0] == digest:
         return {**report, "content_digest": current[1], "written": False}
-    _require_space(directory, sum(header.nbytes for header, _ in looked.found.values()))
-    present = [[name for name in names if name in looked.found] for names in expected]
-    contents = [_content(folder, [(name, looked.found[name][1]) for name in names]) for names in present]
-    schema = build(plan, contents, scenario_toml)
+    _require_space(directory, sum(header.nbytes for header, _ in found.values()))
+    schema = _schema(directory, plan, present, found, scenario_toml)
 
     def source(index: int) -> Iterator[Mapping[str, Any]]:
         for name in present[index]:
-            with shards.open_shard(folder / shards.shard_name(*name)) as file:
+            with shards.open_shard(directory / SHARDS / shards.shard_name(*name)) as file:
                 yield {f"{variable.group}/{variable.name}": data for variable, data in shards.variables(file)}
 
-    temporary = directory / f".dataset.h5.{socket.gethostname()}.{os.getpid()}.tmp"
+    temporary = directory / f".{DATASET}.{socket.gethostname()}.{os.getpid()}.tmp"
     try:
         written = dataset_file.write(temporary, schema, source, {"shards_digest": digest})
         if dataset_file.read_back(temporary, schema) != written:
@@ -78,6 +66,57 @@ def pack(directory: Path, plan: Plan, scenario_toml: str) -> dict[str, Any]:
     finally:
         temporary.unlink(missing_ok=True)
     return {**report, "content_digest": written, "written": True}
+
+
+def require_packed(directory: Path, plan: Plan) -> str:
+    """The content digest of a dataset that holds all shards of a complete run, both read again to the last byte.
+
+    Raises
+    ------
+    DataError
+        If it does not.
+    """
+    present, found, planned = _collect(directory, plan)
+    if len(found) < planned:
+        raise DataError(f"{directory}: {planned - len(found)} of {planned} shards are missing; nothing was removed.")
+    current = digests_of(directory / DATASET)
+    if current is None or current[0] != shards_digest(header for header, _ in found.values()):
+        raise DataError(f"{directory}: {DATASET} is not made of these shards. First: mcnet pack {directory}")
+    try:
+        again = dataset_file.read_back(directory / DATASET, _schema(directory, plan, present, found, ""))
+    except OSError as error:
+        raise DataError(f"{directory / DATASET}: is damaged ({error}); nothing was removed.") from error
+    if again != current[1]:
+        raise DataError(f"{directory / DATASET}: is damaged; nothing was removed. First: mcnet pack {directory}")
+    return again
+
+
+Found = dict[ShardName, tuple[Header, dict[str, Any]]]
+
+
+def _collect(directory: Path, plan: Plan) -> tuple[list[list[ShardName]], Found, int]:
+    """Shards that are there, by point and with their headers and records; how many are planned."""
+    expected = [[ShardName(p.key, *span) for span in ranges(p.stops, p.batch)] for p in plan.points]
+    everything = [name for names in expected for name in names]
+    folder = directory / SHARDS
+    looked = scan(folder, everything, plan.digest, shards.verify, lambda checked: checked[0], os.cpu_count() or 1)
+    if looked.damaged:
+        for name in looked.damaged:
+            shards.set_aside(folder / shards.shard_name(*name))
+        raise DataError(
+            f"{next(iter(looked.damaged.values()))} Moved to *.bad, {len(looked.damaged)} in all; "
+            f"their networks will be drawn again by: mcnet resume {directory}"
+        )
+    if not looked.found:
+        raise DataError(f"{directory}: holds no shards.")
+    return [[name for name in names if name in looked.found] for names in expected], looked.found, len(everything)
+
+
+def _schema(
+    directory: Path, plan: Plan, present: Sequence[Sequence[ShardName]], found: Found, scenario_toml: str
+) -> Schema:
+    contents = [_content(directory / SHARDS, [(name, found[name][1]) for name in names]) for names in present]
+    return build(plan, contents, scenario_toml)
 
 
 def shards_digest(headers: Iterable[Header]) -> str:

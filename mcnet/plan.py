@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from mcnet import activations
 from mcnet.errors import DataError
+from mcnet.plan_format import FORMAT_VERSION, read_document
 from mcnet.point import Inputs, Point
 from mcnet.request import Request
 from mcnet.tasks import Task, round_robin
@@ -22,7 +23,6 @@ from mcnet.tasks import Task, round_robin
 if TYPE_CHECKING:
     from mcnet.scenario import Scenario
 
-FORMAT_VERSION = 1
 SHARD_SECONDS = 8.0  # estimated for one core of a laptop; a fast device takes 1/10 to 1/100 of it
 SHARD_BYTES = 256_000_000
 
@@ -274,28 +274,6 @@ def _lost_points(old: Plan, new: Plan) -> list[str]:
         if not told:
             told["points that it holds are no longer asked for"] = None
     return list(told)
-
-
-def read_document(text: str, where: str) -> dict[str, Any]:
-    """The JSON document of a plan, its format checked and nothing else.
-
-    Raises
-    ------
-    DataError
-        If it is no plan, or one of a newer version.
-    """
-    try:
-        document = json.loads(text)
-    except ValueError as error:
-        raise DataError(f"{where}: is not JSON ({error}).") from error
-    if not isinstance(document, dict) or document.get("format") != "mcnet-plan":
-        raise DataError(f"{where}: is not a plan of mcnet.")
-    version = document.get("format_version")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise DataError(
-            f"{where}: has format {version}; this mcnet reads formats up to {FORMAT_VERSION}. Install a newer mcnet."
-        )
-    return document
 
 
 def _point_to_json(planned: PlannedPoint) -> dict[str, Any]:

@@ -1,0 +1,350 @@
+"""Run, resume, sample: from a scenario to a directory of shards and a dataset, or to a tree in memory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mcnet import plugins as plugin_modules
+from mcnet import runfiles, shards
+from mcnet.errors import DiskError, McnetError, Stopped, UsageError
+from mcnet.executors import ATTEMPTS, Child, Failed, in_process, processes
+from mcnet.plan import Plan, PlannedPoint, make_plan, plan_points
+from mcnet.progress import Progress
+from mcnet.shards import ShardName
+from mcnet.shardset import scan
+from mcnet.signals import StopRequest
+from mcnet.tasks import Task, order, parse_part
+
+if TYPE_CHECKING:
+    import xarray
+
+    from mcnet.scenario import Scenario
+
+    Study = str | os.PathLike[str] | Mapping[str, Any] | Scenario
+
+SHARD_OVERHEAD = 8192.0  # bytes of a shard beside its numbers
+WORKER_SECONDS = 2.0  # about what a worker process takes to start; for less work it is not worth it
+
+
+def run(
+    scenario: Study,
+    out: str | os.PathLike[str],
+    *,
+    device: str = "auto",
+    workers: int | None = None,
+    executor: str = "local",
+    part: str | None = None,
+    plugins: Sequence[str] = (),
+    quiet: bool = False,
+    overrides: Sequence[str] = (),
+) -> Path:
+    """Draw the networks of a scenario, store what is measured, and pack it into ``dataset.h5``.
+
+    In a directory that holds a part of the same run it goes on; with more networks or points the run grows.
+
+    Parameters
+    ----------
+    scenario : path, mapping or Scenario
+    out : path
+        The directory of the run.
+    device : str
+        ``auto``, ``cpu`` or ``cuda:N``.
+    workers : int, optional
+        1: everything in this process; more: so many processes with one thread each. By default one for every core
+        that this process may use, and 1 where the work would be done before they have started. The content of the
+        result does not depend on it.
+    executor : str
+        ``local``: this machine.
+    part : str, optional
+        ``i/n``: one of n runs of the same scenario into the same directory, by a job array for instance. It begins
+        with its own share and then helps the others; whoever finishes packs.
+    plugins : sequence of str
+        Modules to import first, in every worker too, and again when the run is resumed.
+    quiet : bool
+        Say nothing but errors.
+    overrides : sequence of str
+        ``section.key=value`` changes to the scenario.
+
+    Returns
+    -------
+    Path
+        The directory.
+
+    Raises
+    ------
+    ScenarioError
+        If the scenario has mistakes; nothing was run.
+    DataError
+        If the directory belongs to another plan, or a shard was damaged while it ran.
+    DiskError
+        If the disk is full; what was committed is safe.
+    Stopped
+        If a signal asked for it; what was committed is safe and :func:`resume` goes on.
+    McnetError
+        If a measured number is not finite, or tasks ended their workers again and again.
+    """
+    from mcnet import scenario as scenarios
+
+    options = _options(workers, executor, part)
+    plugin_modules.load(plugins)
+    study = scenarios.load(scenario, overrides)
+    directory = Path(out)
+    plan = runfiles.begin(directory, make_plan(study, plugins), study.text)
+    return _carry_out(directory, plan, device, *options, quiet)
+
+
+def resume(
+    directory: str | os.PathLike[str],
+    *,
+    device: str = "auto",
+    workers: int | None = None,
+    executor: str = "local",
+    part: str | None = None,
+    quiet: bool = False,
+) -> Path:
+    """Go on with a run that was stopped, killed or damaged; parameters, result and errors as for :func:`run`."""
+    options = _options(workers, executor, part)
+    place = Path(directory)
+    return _carry_out(place, runfiles.load_plan(place), device, *options, quiet)
+
+
+def pack(directory: str | os.PathLike[str]) -> dict[str, Any]:
+    """Write ``dataset.h5`` of a run, in a process of its own (HDF5 may crash where a disk is full).
+
+    Returns
+    -------
+    dict
+        ``content_digest``, ``shards``, ``shards_planned``, ``written`` (False if it was up to date).
+
+    Raises
+    ------
+    DataError
+        If a shard is damaged or foreign, or there is none.
+    DiskError
+        If the dataset cannot be written.
+    """
+    place = Path(directory)
+    runfiles.load_plan(place)
+    child = Child(place, "cpu")
+    try:
+        child.send("pack")
+        answer = child.receive()
+    except BaseException:
+        child.kill()
+        raise
+    child.close()
+    if answer is None:
+        shards.remove_stale(place)
+        raise DiskError(f"{place}: the dataset could not be written (its writer was {child.ending()}).")
+    report: dict[str, Any] = answer[0]
+    return report
+
+
+def sample(
+    scenario: Study,
+    networks: int | None = None,
+    seed: int | None = None,
+    device: str = "auto",
+    *,
+    plugins: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+) -> xarray.DataTree:
+    """The dataset of a scenario, made in memory: for notebooks and small studies.
+
+    Parameters
+    ----------
+    scenario : path, mapping or Scenario
+    networks : int, optional
+        Networks at every point; as the scenario says if left out.
+    seed : int, optional
+        Likewise.
+    device, plugins, overrides
+        As for :func:`run`.
+
+    Returns
+    -------
+    xarray.DataTree
+        The same numbers as those of :func:`run`.
+
+    Raises
+    ------
+    ScenarioError
+        If the scenario has mistakes.
+    UsageError
+        If ``networks`` or ``seed`` is no number of networks or seed.
+    """
+    from mcnet import dataset_schema, worker
+    from mcnet import scenario as scenarios
+    from mcnet.backend import get_backend
+    from mcnet.dataset import assemble
+
+    plugin_modules.load(plugins)
+    study = scenarios.load(scenario, overrides)
+    count = study.fixed_networks() if networks is None else networks
+    if count < 1:
+        raise UsageError(f"networks = {count}: must be at least 1.")
+    request = study.request()
+    if seed is not None:
+        if not 0 <= seed < 2**64:
+            raise UsageError(f"seed = {seed}: must be a whole number from 0 to 2^64 - 1.")
+        request = replace(request, seed=seed)
+    plan = replace(plan_points(study.points(), request, count, study.batch), title=study.title)
+    backend = get_backend(device)
+    drawn: list[list[worker.Drawn]] = [[] for _ in plan.points]
+    spans: list[list[tuple[int, int]]] = [[] for _ in plan.points]
+    for task in plan.tasks:
+        drawn[task.point_index].append(worker.draw(plan, task, backend))
+        spans[task.point_index].append((task.start, task.stop))
+
+    def source(index: int) -> Iterator[Mapping[str, Any]]:
+        for batch in drawn[index]:
+            yield {f"{variable.group}/{variable.name}": values for variable, values in batch.measured}
+
+    contents = [
+        dataset_schema.Content(
+            tuple(ranges),
+            tuple((variable, values.shape[1:]) for variable, values in batches[0].measured),
+            batches[0].constants.get("input_gram"),
+            tuple(batch.quality for batch in batches),
+        )
+        for ranges, batches in zip(spans, drawn, strict=True)
+    ]
+    return assemble(dataset_schema.build(plan, contents, study.text), source)
+
+
+def _options(workers: int | None, executor: str, part: str | None) -> tuple[int | None, tuple[int, int]]:
+    if executor != "local":
+        raise UsageError(f'executor "{executor}" is not known; this version has "local".')
+    if workers is not None and workers < 1:
+        raise UsageError(f"workers = {workers}: must be at least 1.")
+    return workers, (1, 1) if part is None else parse_part(part)
+
+
+def _carry_out(
+    directory: Path, plan: Plan, device: str, workers: int | None, part: tuple[int, int], quiet: bool
+) -> Path:
+    """Make all shards of the plan that are not there, then the dataset."""
+    if runfiles.is_pruned(directory):
+        return directory
+    folder = directory / runfiles.SHARDS
+    folder.mkdir(exist_ok=True)
+    shards.remove_stale(folder)
+    shards.remove_stale(directory)
+    todo = _todo(directory, plan, part, quiet)
+    seconds, stored = _costs(plan, todo)
+    _require_space(directory, sum(stored))
+    planned, total = len(plan.tasks), sum(seconds)
+    count = workers or _default_workers(total, len(todo), device)
+    execute = in_process if count == 1 else partial(processes, workers=count)
+    runfiles.log(directory, "begin", shards=planned - len(todo), shards_planned=planned, workers=count, device=device)
+    done = planned - len(todo)
+    cost = dict(zip(todo, seconds, strict=True))
+    failed: list[Failed] = []
+    with StopRequest(_announcer(quiet)) as stop:
+        try:
+            with Progress(planned, done, total, quiet) as progress:
+                for outcome in execute(directory, plan, todo, device, stop):
+                    task = outcome.task
+                    if isinstance(outcome, Failed):
+                        failed.append(outcome)
+                        runfiles.log(directory, "failed", task=task, reason=outcome.reason)
+                        continue
+                    done += 1
+                    progress.advance(task.stop - task.start if outcome.made else 0, cost[task])
+        except DiskError as error:
+            needed = sum(stored[done - planned + len(todo) :])
+            raise DiskError(
+                f"{error} {done} of {planned} shards are safe. {needed / 1e9:.2f} GB more are needed in {directory}. "
+                f"Free space, then: mcnet resume {directory}"
+            ) from error
+        except McnetError as error:
+            runfiles.log(directory, "end", reason=str(error), shards=done)
+            raise
+        if stop() and done + len(failed) < planned:
+            runfiles.log(directory, "stopped", shards=done)
+            raise Stopped(f"{done} of {planned} shards are safe. Continue with: mcnet resume {directory}")
+        if done:
+            runfiles.log(directory, "packed", **pack(directory))
+            if not quiet:
+                Progress.say(f"{directory / runfiles.DATASET}: {done} of {planned} shards")
+    if failed:
+        raise McnetError(_told(plan, failed, directory, planned - done))
+    return directory
+
+
+def _todo(directory: Path, plan: Plan, part: tuple[int, int], quiet: bool) -> list[Task]:
+    """Tasks whose shard is not there, or is damaged, in the order of this part."""
+    names = {ShardName(plan.points[task.point_index].key, task.start, task.stop): task for task in plan.tasks}
+    folder = directory / runfiles.SHARDS
+    looked = scan(folder, names, plan.digest, shards.verify, lambda checked: checked[0], os.cpu_count() or 1)
+    for name, message in looked.damaged.items():
+        shards.set_aside(folder / shards.shard_name(*name))
+        runfiles.log(directory, "damaged", message=message)
+        if not quiet:
+            Progress.say(f"{message} Moved to *.bad; {name.stop - name.start} networks will be drawn again.")
+    found = {names[name] for name in looked.found}
+    return [task for task in order(plan.tasks, part) if task not in found]
+
+
+def _costs(plan: Plan, tasks: Sequence[Task]) -> tuple[list[float], list[float]]:
+    """Estimated seconds and stored bytes of some tasks."""
+    if not tasks:
+        return [], []
+    from mcnet.observables.measure import estimate
+
+    costs = [estimate(planned.point, plan.request_of(planned)) for planned in plan.points]
+    networks = [(costs[task.point_index], task.stop - task.start) for task in tasks]
+    return (
+        [cost.seconds_per_network * count for cost, count in networks],
+        [SHARD_OVERHEAD + cost.stored_bytes_per_network * count for cost, count in networks],
+    )
+
+
+def _require_space(directory: Path, stored: float) -> None:
+    """Refuse to begin what cannot end: shards and a dataset of as much."""
+    needed = 2.3 * stored
+    free = shutil.disk_usage(directory).free
+    if free < needed:
+        raise DiskError(
+            f"{directory}: about {needed / 1e9:.2f} GB are needed and {free / 1e9:.2f} GB are free; nothing was run."
+        )
+
+
+def _default_workers(seconds: float, tasks: int, device: str) -> int:
+    """One worker per core of this process; 1 where the work is small or a GPU does it."""
+    if seconds < 2 * WORKER_SECONDS or device.startswith("cuda"):
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, tasks))
+
+
+def _announcer(quiet: bool) -> Any:
+    def announce() -> None:
+        if not quiet:
+            os.write(2, b"finishing the batch...\n")  # in a signal handler: print may be interrupted in itself
+
+    return announce
+
+
+def _told(plan: Plan, failed: Sequence[Failed], directory: Path, missing: int) -> str:
+    lines = [
+        f"{_name(plan.points[task.point_index])}: given up after {ATTEMPTS} attempts at networks {task.start} to "
+        f"{task.stop - 1}; {reason}."
+        for task, reason in failed
+    ]
+    ending = f"{missing} shards are missing, all others are packed. To try again: mcnet resume {directory}"
+    return "\n".join([*lines, ending])
+
+
+def _name(planned: PlannedPoint) -> str:
+    point = planned.point
+    return (
+        f"point {planned.key} (width {point.width}, depth {point.depth}, {point.activation.label}, "
+        f"sigma_w2 {point.sigma_w2:g}, sigma_b2 {point.sigma_b2:g})"
+    )

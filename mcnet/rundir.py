@@ -1,0 +1,168 @@
+"""What can be asked of a run: how far it is, whether all is good, and to remove what is stored twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+from mcnet import runfiles, shards
+from mcnet.errors import DataError
+from mcnet.runfiles import DATASET, SHARDS
+from mcnet.shards import ShardName
+from mcnet.shardset import scan
+from mcnet.tasks import Task, ranges
+
+ROUNDING = 1e-3
+"""Largest relative difference that is called rounding: of float32 arrays, amplified by the layers of a network."""
+
+
+def status(directory: str | Path) -> dict[str, Any]:
+    """How far a run is; headers are read, contents are not.
+
+    Returns
+    -------
+    dict
+        ``title``, ``shards``, ``shards_planned``, ``networks``, ``networks_planned``, ``damaged`` (names, including
+        what was set aside), ``dataset`` (whether ``dataset.h5`` is there), ``pruned``, ``seconds_since_last`` (None
+        before the first shard), ``points`` (for each: ``parameters``, ``networks``, ``networks_planned``),
+        ``complete``.
+
+    Raises
+    ------
+    DataError
+        If the directory is no run, or holds shards of another plan.
+    """
+    place = Path(directory)
+    document = runfiles.plan_document(place)
+    spans = [
+        [ShardName(entry["key"], *span) for span in ranges(entry["stops"], entry["batch"])]
+        for entry in document["points"]
+    ]
+    pruned = runfiles.is_pruned(place)
+    expected = [] if pruned else [name for names in spans for name in names]
+    looked = scan(place / SHARDS, expected, document["digest"], shards.read_header, lambda header: header)
+    done = {name for names in spans for name in names} if pruned else looked.found.keys()
+    points = [
+        {
+            "parameters": entry["parameters"],
+            "networks": sum(name.stop - name.start for name in names if name in done),
+            "networks_planned": entry["stops"][-1],
+        }
+        for entry, names in zip(document["points"], spans, strict=True)
+    ]
+    planned = sum(len(names) for names in spans)
+    return {
+        "title": document["title"],
+        "shards": len(done),
+        "shards_planned": planned,
+        "networks": sum(point["networks"] for point in points),
+        "networks_planned": sum(point["networks_planned"] for point in points),
+        "damaged": sorted(map(str, looked.damaged.values()))
+        + sorted(f"{SHARDS}/{name}: set aside" for name in runfiles.listed(place / SHARDS) if name.endswith(".bad")),
+        "dataset": (place / DATASET).exists(),
+        "pruned": pruned,
+        "seconds_since_last": _age(place / SHARDS) if done else None,
+        "points": points,
+        "complete": len(done) == planned,
+    }
+
+
+def verify(directory: str | Path, recompute: int = 0, device: str = "auto") -> dict[str, Any]:
+    """Read every shard again and check its digest; draw some of them again and compare.
+
+    Parameters
+    ----------
+    directory : path
+    recompute : int
+        How many shards, chosen at random, are drawn again.
+    device : str
+        Where they are drawn.
+
+    Returns
+    -------
+    dict
+        ``shards_planned``, ``good``, ``missing``, ``damaged`` (what is wrong with each that is), ``recomputed``,
+        ``identical`` (how many of these are the same to the bit), ``largest_difference`` (relative, of all drawn
+        again) and ``verdict``: ``identical``, ``within rounding`` (another device, processor or library version) or
+        ``different``; None if nothing was drawn again.
+
+    Raises
+    ------
+    DataError
+        If the directory is no run, or holds shards of another plan.
+    """
+    from mcnet.executors import Child
+
+    place = Path(directory)
+    plan = runfiles.load_plan(place)
+    tasks = {ShardName(plan.points[task.point_index].key, task.start, task.stop): task for task in plan.tasks}
+    looked = scan(
+        place / SHARDS, tasks, plan.digest, shards.verify, lambda checked: checked[0], threads=os.cpu_count() or 1
+    )
+    chosen = random.SystemRandom().sample(sorted(looked.found), min(recompute, len(looked.found)))
+    differences = []
+    if chosen:
+        child = Child(place, device)
+        try:
+            for name in chosen:
+                child.send("compare", Task(*tasks[name]))
+                answer = child.receive()
+                if answer is None:
+                    raise DataError(f"{place}: the worker that drew {shards.shard_name(*name)} again {child.ending()}.")
+                differences.append(float(answer[0]))
+        finally:
+            child.kill()
+    largest = max(differences, default=None)
+    verdict = None
+    if largest is not None:
+        verdict = "identical" if largest == 0 else "within rounding" if largest < ROUNDING else "different"
+    return {
+        "shards_planned": len(tasks),
+        "good": len(looked.found),
+        "missing": len(tasks) - len(looked.found) - len(looked.damaged),
+        "damaged": sorted(looked.damaged.values()),
+        "recomputed": len(differences),
+        "identical": differences.count(0.0),
+        "largest_difference": largest,
+        "verdict": verdict,
+    }
+
+
+def prune(directory: str | Path) -> int:
+    """Remove the shards of a complete run, after the dataset was read again and found to hold all of them.
+
+    Returns
+    -------
+    int
+        How many were removed.
+
+    Raises
+    ------
+    DataError
+        If the run is not complete, or the dataset does not hold it; nothing was removed.
+    """
+    from mcnet.packing import require_packed
+
+    place = Path(directory)
+    plan = runfiles.load_plan(place)
+    if not runfiles.is_pruned(place):
+        digest = require_packed(place, plan)
+        note = json.dumps({"content_digest": digest, "shards": len(plan.tasks)}) + "\n"
+        shards.commit(place, runfiles.PRUNED, [note.encode()])  # first: from here on the dataset is the record
+        runfiles.log(place, "pruned", shards=len(plan.tasks))
+    removed = 0
+    for task in plan.tasks:
+        path = place / SHARDS / shards.shard_name(plan.points[task.point_index].key, task.start, task.stop)
+        if path.exists():
+            path.unlink()
+            removed += 1
+    return removed
+
+
+def _age(folder: Path) -> float:
+    """Seconds since a file was last published in a folder."""
+    return max(0.0, time.time() - folder.stat().st_mtime)
