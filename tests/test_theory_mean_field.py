@@ -132,6 +132,16 @@ def test_several_fixed_lengths():
     assert mean_field.lengths("gelu", 2.5, 0.0, 1.1 * q / 2.5, 200)[-1] > 1e3
 
 
+def test_functions_that_overflow(monkeypatch):
+    """E sinh^2 = (e^2q - 1) / 2: the largest lengths of the search overflow, which is growth."""
+    monkeypatch.setattr(activations, "_TABLE", dict(activations._TABLE))
+    activations.register("sinh", lambda u, m: 0.5 * (m.exp(u) - m.exp(-u)), lambda u, m: 0.5 * (m.exp(u) + m.exp(-u)))
+    (low, stable), (high, unstable) = mean_field.fixed_lengths("sinh", 0.5, 0.01)
+    assert (stable, unstable) == (True, False)
+    for q in (low, high):
+        assert 0.25 * math.expm1(2 * q) + 0.01 == pytest.approx(q, rel=1e-12)
+
+
 # derivatives and residuals
 
 

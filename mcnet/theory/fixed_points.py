@@ -165,9 +165,10 @@ def _fixed_lengths(activation: Activation, sigma_w2: float, sigma_b2: float) -> 
     table = table_of(activation)
     q = np.concatenate([[0.0], table.q])
     image = sigma_w2 * np.concatenate([[at_zero(activation)[0]], table.square]) + sigma_b2
-    growth = image - q
-    growth[np.abs(growth) <= _NOISE * (image + q)] = 0.0
-    known = np.flatnonzero(growth)  # also NaN: they end the search
+    finite = np.isfinite(image)
+    growth = np.where(finite, np.sign(image - q), 1.0)
+    growth[finite & (np.abs(image - q) <= _NOISE * (image + q))] = 0.0
+    known = np.flatnonzero(growth)
     if known.size == 0:
         return [(1.0, True)]
 
