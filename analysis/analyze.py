@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import xarray
 
 FORMAT = "mcnet-analysis-1"
+OUTLIER = 5.0  # no comparison, in the verdict or not, lies this many standard errors off by chance
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Analysis:
             "networks": sum(setting.networks for judged in self.families for setting in judged.family.settings),
             "left_out": left_out,
             "poor_fits": self._poor_fits(),
+            "outliers": int((np.abs(z) > OUTLIER).sum()),
         }
 
     def _poor_fits(self) -> int:

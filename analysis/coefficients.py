@@ -16,7 +16,7 @@ from analysis.study import Column, Family
 from analysis.table import SUPPORT, Flags, Row, Scales, comparison
 from analysis.verdict import Verdict, judge
 
-_RESOLVED = 0.5  # largest truncation error, in statistical errors, of a coefficient that enters the verdict
+_RESOLVED = 0.25  # largest truncation error, in statistical errors, of a coefficient that enters the verdict
 _WEIGHT = 0.05  # share of the squared error from which on a width must have trusted errors
 
 
@@ -62,8 +62,9 @@ def fit_family(
     only. Without, the limit is what is compared. Variances start with v1/M. Widths with fewer than three networks
     have no error of the variance and are not used.
 
-    The verdict takes a1 (or the limit) and v1 of all columns, except those whose truncation error exceeds half
-    the statistical one (`beyond` counts them) and those whose errors rest on too few effective networks (`heavy`).
+    The verdict takes a1 (or the limit) and v1 of all columns, except those whose truncation error exceeds a quarter
+    of the statistical one (`beyond` counts them; it is unknown how theirs are correlated, and a chi-square with too
+    much independent error would agree too well) and those whose errors rest on too few effective networks (`heavy`).
     """
     some = [i for i, m in enumerate(measured) if m.networks >= 3]
     rows: list[Row] = []

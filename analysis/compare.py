@@ -51,9 +51,7 @@ def judge_family(tree: xarray.DataTree, family: Family, theory: Theory) -> Judge
     Two kinds of rows. *Points*: the mean (predicted limit + a1/M) and the variance (v1/M) at one width, listed where
     the next order is expected to be smaller than the statistical error; the error includes both. *Coefficients*: a1
     and v1 fitted over all widths, with the limit taken from theory; and the limit itself, from a fit that leaves it
-    free. The verdict uses the coefficients of means and variances only, whitened with their joint jackknife
-    covariance; it leaves out those whose truncation error exceeds the statistical one, or whose errors rest on fewer
-    than 30 effective networks.
+    free. The verdict uses the coefficients of means and variances only, see :func:`analysis.coefficients.fit_family`.
     """
     sources = [observable.source for observable in OBSERVABLES.values()]
     columns = study.columns(tree, family.first, sources)
@@ -74,8 +72,10 @@ def judge_family(tree: xarray.DataTree, family: Family, theory: Theory) -> Judge
     left_out: dict[str, int] = {}
     rows = _point_rows(family, table, of_table, predictions, scales, left_out)
     fitted = fit_family(family, table, of_table, predictions, scales)
-    _count(left_out, "coefficients whose neglected orders exceed their error", fitted.beyond)
-    _count(left_out, "coefficients with errors from too few effective networks", fitted.heavy)
+    _count(
+        left_out, "coefficients in the verdict (the neglected orders are not small against the error)", fitted.beyond
+    )
+    _count(left_out, "coefficients in the verdict (errors from too few effective networks)", fitted.heavy)
     return Judged(
         family=family,
         columns=columns,
@@ -120,10 +120,10 @@ def _point_rows(
                 if not (scales.varying[j] and np.isfinite(prediction[j]) and np.isfinite(value[j])):
                     continue
                 if neglected[j] > error[j]:
-                    _count(left_out, "points whose neglected order exceeds their error")
+                    _count(left_out, "comparisons at single widths (the neglected order exceeds the error)")
                     continue
                 if support[j] < SUPPORT:
-                    _count(left_out, "points with errors from too few effective networks")
+                    _count(left_out, "scores at single widths (errors from too few effective networks)")
                 order = "exact" if exact[statistic][j] else "1/M" if statistic == "variance" or to_first[j] else "limit"
                 rows.append(
                     comparison(

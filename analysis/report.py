@@ -96,13 +96,21 @@ def verdict(summary: Row) -> dict[str, str]:
             "something. The reasons are listed below.",
         }
     groups = _plural(summary["groups"], "family", "families")
-    numbers = f"χ² = {summary['chi2']:.1f} for {summary['dof']} degrees of freedom in {groups} of widths, p = {_probability(p)}"
+    chi2 = f"χ² = {summary['chi2']:.1f} for {summary['dof']} degrees of freedom"
+    numbers = f"{chi2} in {groups} of widths, p = {_probability(p)}"
     if p < REJECTED:
         return {"kind": "disagree", "sentence": f"Measurement and theory disagree: {numbers}."}
     if p < DOUBTFUL:
         return {
             "kind": "doubtful",
             "sentence": f"Measurement and theory agree badly, by chance or not: {numbers}. More networks will tell.",
+        }
+    if summary["outliers"]:
+        rows = _plural(summary["outliers"], "comparison deviates", "comparisons deviate")
+        return {
+            "kind": "doubtful",
+            "sentence": f"The coefficients that could be judged agree with theory ({numbers}), but {rows} by more than "
+            "five standard errors: see the largest deviations.",
         }
     return {"kind": "agree", "sentence": f"Measurement and theory agree within errors: {numbers}."}
 
@@ -157,15 +165,16 @@ def _coefficient_table(analysis: Analysis) -> Row:
     for judged in analysis.families:
         for row in judged.comparisons:
             if row["statistic"] in ("a1", "v1", "limit") and row["layer"] == judged.family.first.depth:
-                rows.append(_row(row, describe(judged)))
+                rows.append(_row(row, describe(judged), grouped=True))
     left = len(rows) - ROWS
     caption = (
         "Coefficients fitted over the widths, at the last layer: a1 and v1 are the coefficients of 1/M of the mean and "
-        "of the variance, limit is the mean at M → ∞ with nothing assumed about it. All layers: analysis.json."
+        "of the variance, limit is the mean at M → ∞ with nothing assumed about it. No z: the error rests on fewer than 30 effective "
+        "networks. All layers: analysis.json."
     )
     if left > 0:
         caption += f" {_count(left)} more rows are there too."
-    return {"title": "Coefficients", "caption": caption, "head": _HEAD, "rows": rows[:ROWS]}
+    return {"title": "Coefficients", "caption": caption, "head": _HEAD[2:], "rows": rows[:ROWS]}
 
 
 def _deviation_table(analysis: Analysis) -> Row:
@@ -205,6 +214,7 @@ def _asked_table(analysis: Analysis) -> list[Row]:
                 f"{row['chi2']:.1f} / {row['dof']}",
             ],
             "far": False,
+            "group": None,
         }
         for row in analysis.asked_fits[:ROWS]
     ]
@@ -229,18 +239,21 @@ _HEAD = [
 ]
 
 
-def _row(row: Row, law: str) -> Row:
+def _row(row: Row, law: str, grouped: bool = False) -> Row:
+    """Cells of a row; grouped rows stand under a heading with their law instead of naming it."""
     far = math.isfinite(row["z"]) and abs(row["z"]) > FAR
+    where = [] if grouped else [law, row["point"].get("width", "all")]
+    negligible = abs(row["predicted"]) < 1e-6 * row["error"]
     return {
+        "group": law if grouped else None,
         "cells": [
-            law,
-            row["point"].get("width", "all"),
+            *where,
             row["observable"],
             row["layer"],
             _place(row),
             row["statistic"],
             _pm(row["measured"], row["error"]),
-            _number(row["predicted"]),
+            "0" if negligible else _number(row["predicted"]),
             row["order"],
             f"{row['z']:+.1f}" if math.isfinite(row["z"]) else "–",
         ],
