@@ -18,10 +18,33 @@ from __future__ import annotations
 import numpy as np
 
 from mcnet.kernels.lanes import Matrix, Units, add_gram, add_lanes, factor, fill, limited_power, orthonormalise
-from mcnet.kernels.printed import phi
-from mcnet.kernels.simd import compiled, f8, fma, half_power, inlined, lane_numbers, load, store, where, wide
+from mcnet.kernels.printed import dphi, kink_product, phi
+from mcnet.kernels.simd import (
+    Vector,
+    any_lane,
+    compiled,
+    f8,
+    fma,
+    half_power,
+    inlined,
+    lane_numbers,
+    load,
+    store,
+    where,
+    wide,
+)
 
 BLOCKS = 16  # counters, of four units each, between two additions to float64
+NODE = 0.21132486540518713  # (1 - 1/sqrt(3)) / 2: Gauss-Legendre with two nodes on (0, 1)
+
+
+@inlined
+def _combined(z: Units, at: int, stride: int, a: Units, t: int, rows: int) -> Vector:
+    """Element (t, at) of a z for lower triangular a."""
+    u = load(a, 16 * t * (rows + 1)) * load(z, at + t * stride)
+    for s in range(t):
+        u = fma(load(a, 16 * (t * rows + s)), load(z, at + s * stride), u)
+    return u
 
 
 @inlined
@@ -35,26 +58,41 @@ def activate(
     rows: int,
     bias: bool,
     scale: Units,
+    spread: Units,
+    threshold: float,
     u0: Units,
     h0: Units,
     h: Units,
     length: int,
 ) -> None:
-    """u = a z, h = phi(u) in the difference basis, times the scale of each row."""
-    for t in range(inputs):
-        for i in range(0, 16 * count, 16):
-            u = load(a, 16 * t * (rows + 1)) * load(z, place + t * stride + i)
-            for s in range(t):
-                u = fma(load(a, 16 * (t * rows + s)), load(z, place + s * stride + i), u)
-            if t == 0:
-                if bias:
-                    u = fma(load(a, 16 * inputs), load(z, place + inputs * stride + i), u)
-                y = phi(u)
-                store(u0, i, u)
-                store(h0, i, y)
-            else:
-                y = phi(u + load(u0, i)) - load(h0, i)
-            store(h, t * length + i, y * load(scale, 16 * t))
+    """u = a z, h = phi(u) in the difference basis, times the scale of each row.
+
+    A small difference of phi is the difference of u times the mean slope between, by two nodes (unless there is a kink
+    between): it keeps all its digits however small it is. ``spread`` says its size. Subtraction loses as many digits as
+    the difference is small; at the threshold both errors are far below those of the sums.
+    """
+    factor0 = load(scale, 0)
+    for i in range(0, 16 * count, 16):
+        u = _combined(z, place + i, stride, a, 0, rows)
+        if bias:
+            u = fma(load(a, 16 * inputs), load(z, place + inputs * stride + i), u)
+        y = phi(u)
+        store(u0, i, u)
+        store(h0, i, y)
+        store(h, i, y * factor0)
+    for t in range(1, inputs):
+        factor_t, near = load(scale, 16 * t), load(spread, 16 * t) < threshold
+        if any_lane(near):
+            for i in range(0, 16 * count, 16):
+                u, v = _combined(z, place + i, stride, a, t, rows), load(u0, i)
+                y = phi(v + u) - load(h0, i)
+                smooth = u * (dphi(fma(u, NODE, v)) + dphi(fma(u, 1.0 - NODE, v))) * 0.5
+                y = where(near, where(kink_product(v, v + u) < 0.0, y, smooth), y)
+                store(h, t * length + i, y * factor_t)
+        else:
+            for i in range(0, 16 * count, 16):
+                y = phi(_combined(z, place + i, stride, a, t, rows) + load(u0, i)) - load(h0, i)
+                store(h, t * length + i, y * factor_t)
 
 
 @compiled
@@ -63,6 +101,7 @@ def chain(
     h_grams: Matrix,
     inputs_gram: Matrix,
     buffer: Units,
+    threshold: float,
     k0: int,
     k1: int,
     start: int,
@@ -77,7 +116,7 @@ def chain(
 ) -> None:
     """Gram matrices of u and h of all layers, (networks, depth, inputs, inputs) each, from those of the inputs.
 
-    ``buffer`` only says, by its type, whether float32 or float64 is meant.
+    ``buffer`` only says, by its type, whether float32 or float64 is meant; ``threshold`` see :func:`activate`.
     """
     networks, depth, inputs, _ = u_grams.shape
     real = buffer.dtype
@@ -89,7 +128,8 @@ def chain(
     stride = 64 * blocks if haar else length
     z, h = np.zeros(z_rows * stride, real), np.zeros(size * length, real)
     u0, h0 = np.empty(length, real), np.empty(length, real)
-    coefficients, scale = np.zeros(16 * inputs * z_rows, real), np.empty(16 * inputs, real)
+    coefficients = np.zeros(16 * inputs * z_rows, real)
+    scale, spread = np.empty(16 * inputs, real), np.empty(16 * inputs, real)
     k, s = np.zeros(16 * size * size), np.zeros(16 * size * size)
     a, c = np.zeros(16 * inputs * z_rows), np.zeros(16 * inputs * z_rows)
     z_gram, frame = np.zeros(16 * z_rows * z_rows), np.zeros(16 * z_rows * z_rows)
@@ -157,6 +197,7 @@ def chain(
                 gamma = where(top > 0.0, half_power(top), 1.0)
             for t in range(inputs):
                 x = load(s, 16 * t * (size + 1)) * gamma * gamma
+                store(spread, 16 * t, x)
                 store(scale, 16 * t, limited_power(x) if centred or t > 0 else f8(1.0))
             for at in range(0, a.size, 16):
                 store(coefficients, at, load(a, at) * gamma)
@@ -170,7 +211,23 @@ def chain(
                     for t in range(inputs):
                         fill(z, t * stride, first, some, width, united, network, tag, t, k0, k1)
                     add_gram(z, 0, stride, z_rows, count, z_gram)
-                activate(z, place, stride, count, coefficients, inputs, z_rows, bias, scale, u0, h0, h, length)
+                activate(
+                    z,
+                    place,
+                    stride,
+                    count,
+                    coefficients,
+                    inputs,
+                    z_rows,
+                    bias,
+                    scale,
+                    spread,
+                    threshold,
+                    u0,
+                    h0,
+                    h,
+                    length,
+                )
                 if united and 64 * (first + some) > width:
                     unit = (lane_numbers() + 16 * (first + some - 1)) << 2
                     for t in range(inputs):

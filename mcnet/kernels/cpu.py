@@ -12,7 +12,7 @@ from mcnet.kernels.programs import program
 from mcnet.kernels.reference import Chain, check_chain
 from mcnet.streams import Key
 
-WIDE = 256
+WIDE = 2048
 """From this width on a network fills the lanes by itself: a batch of few wide networks is as fast as one of many."""
 
 
@@ -99,11 +99,13 @@ def conditioned_chain(
     inputs = gram.shape[-1]
     shape = (stop - start, depth, inputs, inputs)
     result = Chain(np.empty(shape), np.empty(shape))
+    mixed = precision == "mixed" and inputs < width
     program("chain", activation).chain(
         result.u,
         result.h,
         np.ascontiguousarray(gram, np.float64),
-        np.empty(0, np.float32 if precision == "mixed" and inputs < width else np.float64),
+        np.empty(0, np.float32 if mixed else np.float64),
+        2.0**-18 if mixed else 2.0**-28,
         key.k0,
         key.k1,
         start,

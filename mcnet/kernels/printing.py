@@ -15,10 +15,10 @@ from mcnet.kernels.simd import absolute, inlined, like, sqrt, where
 
 
 def numba_source(activation: Activation) -> str:
-    """Functions ``phi(u)``, ``dphi(u)`` and ``phi_dphi(u)`` of sixteen lanes, float32 or float64."""
+    """The functions of :mod:`mcnet.kernels.printed` for an activation, of sixteen lanes, float32 or float64."""
     phi, dphi = activation.expressions
     functions = [_function("phi", [phi]), _function("dphi", [dphi]), _function("phi_dphi", [phi, dphi])]
-    return "\n".join([_HEADER, *functions])
+    return "\n".join([_HEADER, *functions, _kink_product(activation.kinks)])
 
 
 def _function(name: str, expressions: Sequence[Expression]) -> str:
@@ -29,3 +29,11 @@ def _function(name: str, expressions: Sequence[Expression]) -> str:
     body = [f"    {left} = {right}" for left, right in lines]
     returned = ", ".join(f"like(u, {result})" for result in results)  # a constant becomes a vector
     return "\n".join(["@inlined", f"def {name}(u):", *body, f"    return {returned}", ""])
+
+
+def _kink_product(kinks: Sequence[float]) -> str:
+    product = "like(u, 1.0)"
+    for number, kink in enumerate(kinks):
+        one = f"(u - {kink!r}) * (v - {kink!r})"
+        product = one if number == 0 else f"minimum({product}, {one})"
+    return f"@inlined\ndef kink_product(u, v):\n    return {product}\n"
