@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,43 +62,42 @@ def scan(
     DataError
         If a shard belongs to another plan, or covers networks of the plan in another range.
     """
-    present = _listed(directory)
-    wanted = set(expected)
-    _refuse_overlaps(directory, present - wanted, wanted)
+    wanted = {shard_name(*name): name for name in expected}
+    present = set(_listed(directory))
+    others = [name for text in present - wanted.keys() if (name := parse_name(text)) is not None]
+    _refuse_overlaps(directory, others, wanted.values())
+    folder = f"{directory}{os.sep}"
     found: dict[ShardName, Checked] = {}
     damaged: dict[ShardName, str] = {}
 
-    def look(name: ShardName) -> tuple[ShardName, Checked | None, str]:
+    def look(text: str) -> tuple[str, Checked | None, str]:
         try:
-            return name, check(os.path.join(directory, shard_name(*name))), ""
+            return text, check(folder + text), ""
         except Damaged as error:
-            return name, None, str(error)
+            return text, None, str(error)
         except FileNotFoundError:  # set aside by another process since it was listed
-            return name, None, ""
+            return text, None, ""
 
-    names = sorted(present & wanted)
+    names = present & wanted.keys()
     with ThreadPoolExecutor(threads) as pool:
-        for name, checked, message in pool.map(look, names) if threads > 1 else map(look, names):
+        for text, checked, message in pool.map(look, names) if threads > 1 else map(look, names):
             if checked is not None:
                 if header(checked).plan != plan_digest:
-                    raise DataError(
-                        f"{directory / shard_name(*name)}: was made by another plan. Use another directory."
-                    )
-                found[name] = checked
+                    raise DataError(f"{folder}{text}: was made by another plan. Use another directory.")
+                found[wanted[text]] = checked
             elif message:
-                damaged[name] = message
-    return Shards(found, damaged)
+                damaged[wanted[text]] = message
+    return Shards(found, dict(sorted(damaged.items())))
 
 
-def _listed(directory: Path) -> set[ShardName]:
+def _listed(directory: Path) -> list[str]:
     try:
-        names = os.listdir(directory)
+        return os.listdir(directory)
     except FileNotFoundError:
-        return set()
-    return {parsed for name in names if (parsed := parse_name(name)) is not None}
+        return []
 
 
-def _refuse_overlaps(directory: Path, others: set[ShardName], wanted: set[ShardName]) -> None:
+def _refuse_overlaps(directory: Path, others: Sequence[ShardName], wanted: Iterable[ShardName]) -> None:
     """Stop at shards that are not of the plan but hold networks of it: which of two to count would be a guess."""
     if not others:
         return
