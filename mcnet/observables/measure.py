@@ -61,7 +61,7 @@ def measure(point: Point, request: Request, start: int, stop: int, backend: Back
         for name, options in request.measures.items()
     ]
     parts: list[list[NDArray[np.generic]]] = []
-    with one_thread():
+    with one_thread(), np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below, with its name
         for first, last, sample in _samples(point, request, start, stop, backend):
             _check_underflow(sample, point, request, first)
             values = [
