@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from mcnet import plugins
+from mcnet import activations, plugins
 from mcnet.errors import ScenarioError, UsageError
 from mcnet.scenario import Scenario, load
 from mcnet.sweep import spread
@@ -262,6 +262,7 @@ def test_plugins_register_activations(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "my_typo_phi.py").write_text("import (\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(activations, "_TABLE", dict(activations._TABLE))
     plugins.load(["my_scenario_phi"])
     plugins.load(["my_scenario_phi"])
     assert load(table(network={"activation": "plug-square"})).points()[0].activation.name == "plug-square"

@@ -1,0 +1,329 @@
+"""The command line: thin layers over functions that Python users call too; what is heavy is imported inside."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from mcnet.errors import DataError, McnetError, Stopped, UsageError
+
+_INTERNAL = McnetError.exit_code
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class _Commands(click.Group):
+    """A group that ends with the exit codes of mcnet and says in one line what went wrong."""
+
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> NoReturn:  # type: ignore[override]
+        words = list(sys.argv[1:] if args is None else args)
+        try:
+            code = super().main(words, prog_name or "mcnet", standalone_mode=False, **extra)
+            sys.stdout.flush()
+            sys.exit(code if isinstance(code, int) else 0)
+        except click.UsageError as error:
+            error.show()
+            sys.exit(UsageError.exit_code)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(_INTERNAL)
+        except BrokenPipeError:  # the reader, such as head, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+        except (click.Abort, KeyboardInterrupt):
+            click.echo("stopped", err=True)
+            sys.exit(Stopped.exit_code)
+        except McnetError as error:
+            if "--debug" in words:
+                traceback.print_exc()
+            else:
+                click.echo(str(error), err=True)
+            sys.exit(error.exit_code)
+        except Exception as error:
+            if "--debug" in words:
+                traceback.print_exc()
+                sys.exit(_INTERNAL)
+            told = str(error).splitlines()
+            what = f"{type(error).__name__}: {told[0]}" if told else type(error).__name__
+            click.echo(f"internal error: {what}\nThis is a fault of mcnet. For its traceback add --debug.", err=True)
+            sys.exit(_INTERNAL)
+
+
+def _debug(function: Function) -> Function:
+    return click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(function)
+
+
+def _json(function: Function) -> Function:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(function)
+
+
+def _quiet(function: Function) -> Function:
+    return click.option("--quiet", is_flag=True, help="Print nothing but errors.")(function)
+
+
+def _study(function: Function) -> Function:
+    """SCENARIO and what changes it."""
+    function = click.option(
+        "--plugin", "plugins", multiple=True, metavar="MODULE", help="Import a module that registers activations."
+    )(function)
+    function = click.option(
+        "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Change a key of the scenario."
+    )(function)
+    return click.argument("scenario", metavar="SCENARIO")(function)
+
+
+def _directory(function: Function) -> Function:
+    return click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))(function)
+
+
+def _print(result: Any, as_json: bool, text: Callable[[], str], quiet: bool = False) -> None:
+    if as_json:
+        from mcnet.commands.text import strict
+
+        click.echo(json.dumps(strict(result), indent=1, ensure_ascii=False))
+    elif not quiet:
+        click.echo(text())
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="mcnet", message="mcnet %(version)s")
+@_debug
+def main() -> None:
+    """Random deep networks at finite width: sample them exactly, measure them, judge them against theory."""
+
+
+@main.command()
+@_study
+@_json
+@_debug
+def check(scenario: str, overrides: tuple[str, ...], plugins: tuple[str, ...], as_json: bool) -> None:
+    """Read a scenario, tell all its mistakes, and what running it would cost."""
+    from mcnet.commands import check as command
+    from mcnet.commands import shipped
+
+    result = command.check(shipped.path(scenario), overrides, plugins)
+    _print(result, as_json, lambda: command.text(result))
+
+
+@main.command()
+@_study
+@_json
+@_debug
+def theory(scenario: str, overrides: tuple[str, ...], plugins: tuple[str, ...], as_json: bool) -> None:
+    """What theory predicts for a scenario, without sampling."""
+    from mcnet.commands import shipped
+    from mcnet.commands import theory as command
+
+    result = command.predict(shipped.path(scenario), overrides, plugins)
+    _print(result, as_json, lambda: command.text(result))
+
+
+@main.command("scenarios")
+@click.argument("name", required=False)
+@_json
+@_debug
+def scenarios(name: str | None, as_json: bool) -> None:
+    """List the scenarios that come with mcnet, or print one."""
+    from mcnet.commands import shipped
+
+    if name is not None:
+        click.echo(shipped.find(name).read_text("utf-8"), nl=False)
+        return
+    result = shipped.titles()
+    _print(result, as_json, lambda: "\n".join(f"{entry['name']:24} {entry['title']}" for entry in result))
+
+
+def _machine(function: Function) -> Function:
+    """Where and by how many the work is done."""
+    for option in (
+        click.option("--part", metavar="I/N", help="Begin with share I of N: for job arrays, all in one directory."),
+        click.option("--executor", default="local", show_default=True, metavar="NAME", help="local or dask."),
+        click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes; by default one a core."),
+        click.option("--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu or cuda:N."),
+    ):
+        function = option(function)
+    return function
+
+
+@main.command()
+@_study
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Directory of the run.")
+@_machine
+@_quiet
+@_json
+@_debug
+def run(
+    scenario: str,
+    overrides: tuple[str, ...],
+    plugins: tuple[str, ...],
+    out: Path,
+    quiet: bool,
+    as_json: bool,
+    **machine: Any,
+) -> None:
+    """Draw the networks of a scenario and store what is measured; in the directory of the same run, go on."""
+    from mcnet import engine
+    from mcnet.commands import check as command
+    from mcnet.commands import shipped
+
+    path = shipped.path(scenario)
+    command.check(path, overrides, plugins, disk=False)
+    engine.run(path, out, plugins=plugins, overrides=overrides, quiet=quiet, **machine)
+    _print_status(out, as_json)
+
+
+@main.command()
+@_directory
+@_machine
+@_quiet
+@_json
+@_debug
+def resume(directory: Path, quiet: bool, as_json: bool, **machine: Any) -> None:
+    """Go on with a run that was stopped."""
+    from mcnet import engine
+
+    engine.resume(directory, quiet=quiet, **machine)
+    _print_status(directory, as_json)
+
+
+def _print_status(directory: Path, as_json: bool) -> None:
+    """How far a run is, for programs; people have read it while it ran."""
+    if as_json:
+        from mcnet.rundir import status
+
+        _print({"directory": str(directory), **status(directory)}, True, str)
+
+
+@main.command("status")
+@_directory
+@_json
+@_debug
+def show_status(directory: Path, as_json: bool) -> None:
+    """How far a run is."""
+    from mcnet.commands.directory import status_text
+    from mcnet.rundir import status
+
+    result = status(directory)
+    _print(result, as_json, lambda: status_text(result))
+
+
+@main.command()
+@_directory
+@click.option("--recompute", type=click.IntRange(min=0), default=0, metavar="K", help="Draw K random shards again.")
+@click.option("--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu or cuda:N.")
+@_json
+@_debug
+def verify(directory: Path, recompute: int, device: str, as_json: bool) -> None:
+    """Check every shard of a run; draw some again and compare."""
+    from mcnet.commands.directory import verify_text
+    from mcnet.rundir import verify as verify_run
+
+    result = verify_run(directory, recompute, device)
+    _print(result, as_json, lambda: verify_text(result))
+    if result["damaged"] or result["verdict"] == "different":
+        sys.exit(DataError.exit_code)
+
+
+@main.command()
+@_directory
+@_quiet
+@_debug
+def pack(directory: Path, quiet: bool) -> None:
+    """Write dataset.h5 from the shards of a run."""
+    from mcnet import engine
+
+    result = engine.pack(directory)
+    _print(
+        result,
+        False,
+        lambda: f"{directory / 'dataset.h5'}: {result['shards']}/{result['shards_planned']} shards",
+        quiet,
+    )
+
+
+@main.command()
+@_directory
+@_quiet
+@_debug
+def prune(directory: Path, quiet: bool) -> None:
+    """Remove the shards of a run that is complete and packed."""
+    from mcnet.commands.text import plural
+    from mcnet.rundir import prune as prune_run
+
+    removed = prune_run(directory)
+    _print(
+        removed, False, lambda: f"{plural(removed, 'shard')} removed; {directory / 'dataset.h5'} holds the run", quiet
+    )
+
+
+@main.command()
+@_directory
+@click.option("--point", metavar="NAME=VALUE,...", help="Only points with these coordinates.")
+@click.option("--var", "variable", metavar="NAME", help="All entries of one variable.")
+@click.option("--layer", type=click.IntRange(min=0), metavar="L", help="Only this layer.")
+@_json
+@_debug
+def inspect(directory: Path, point: str | None, variable: str | None, layer: int | None, as_json: bool) -> None:
+    """What a run holds: means over networks and their errors."""
+    from mcnet.commands import inspect as command
+
+    result = command.inspect(directory, point, variable, layer)
+    _print(result, as_json, lambda: command.text(result))
+
+
+@main.command()
+@_directory
+@_quiet
+@_json
+@_debug
+def analyze(directory: Path, quiet: bool, as_json: bool) -> None:
+    """Fits, covariances and deviations from theory; writes analysis.json."""
+    from analysis.analyze import analyze as analyze_run
+    from mcnet.commands.directory import analysis_text
+
+    result = analyze_run(directory)
+    _print(result, as_json, lambda: analysis_text(result), quiet)
+
+
+@main.command()
+@_directory
+@_quiet
+@_debug
+def report(directory: Path, quiet: bool) -> None:
+    """Write report.html: one page with the figures, the numbers and where they come from."""
+    from analysis.report import write
+
+    path = write(directory)
+    _print(str(path), False, lambda: str(path), quiet)
+
+
+@main.command()
+@_json
+@_debug
+def doctor(as_json: bool) -> None:
+    """Look whether this machine is fit: devices, libraries, disk, random streams, a small sample."""
+    from mcnet import doctor as command
+
+    findings = command.examine(Path.cwd())
+    _print(command.as_dict(findings), as_json, lambda: command.text(findings))
+    if not all(finding.good for finding in findings):
+        sys.exit(_INTERNAL)
+
+
+@main.command()
+@click.option("--quick", is_flag=True, help="Seconds instead of minutes.")
+@_json
+@_debug
+def benchmark(quick: bool, as_json: bool) -> None:
+    """Time the kernels of this machine."""
+    from mcnet.benchmark import benchmark as measure
+
+    result = measure(quick)
+    _print(result, as_json, lambda: json.dumps(result, indent=1, default=str))

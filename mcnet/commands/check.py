@@ -1,0 +1,139 @@
+"""``mcnet check``: whether a scenario can be run, and what that would cost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mcnet import plugins
+from mcnet.commands.text import duration, plural, size
+from mcnet.errors import DiskError, UsageError
+
+if TYPE_CHECKING:
+    from mcnet.plan import Plan
+
+MAX_SHARDS = 1_000_000
+SAFETY = 2.3  # the shards, and 1.3 times their size again while the dataset is packed
+
+
+class Cost(NamedTuple):
+    """What a plan costs, estimated; seconds are those of one core."""
+
+    shards: int
+    networks: int
+    seconds: float
+    stored_bytes: float
+    network_bytes: float
+    shard_bytes: float
+
+
+def cost(plan: Plan) -> Cost:
+    """The cost of all points of a plan."""
+    from mcnet.observables.measure import estimate
+
+    shards, networks, seconds, stored, largest, shard = 0, 0, 0.0, 0.0, 0.0, 0.0
+    for planned in plan.points:
+        one = estimate(planned.point, plan.request_of(planned))
+        shards += -(-planned.networks // planned.batch)
+        networks += planned.networks
+        seconds += planned.networks * one.seconds_per_network
+        stored += planned.networks * one.stored_bytes_per_network
+        largest = max(largest, one.bytes_per_network)
+        shard = max(shard, min(planned.batch, planned.networks) * one.stored_bytes_per_network)
+    return Cost(shards, networks, seconds, stored, largest, shard)
+
+
+def require_memory(found: Cost, name: str) -> None:
+    """Refuse what does not fit this machine.
+
+    Raises
+    ------
+    UsageError
+        If a network does not fit the memory, or there would be too many shards.
+    """
+    memory = _memory()
+    if found.shards > MAX_SHARDS:
+        raise UsageError(
+            f"{name}: makes {plural(found.shards, 'shard')}; at most {plural(MAX_SHARDS, 'shard')} are allowed. "
+            "Raise sampling.batch, or ask for fewer networks."
+        )
+    needed = found.network_bytes + found.shard_bytes
+    if memory and needed > memory:
+        raise UsageError(
+            f"{name}: one network and the results of one shard take about {size(needed)}; "
+            f"this machine has {size(memory)} of memory. Lower width, inputs or sampling.batch."
+        )
+
+
+def require_disk(found: Cost, name: str, folder: Path) -> None:
+    """Refuse what the disk of ``folder`` cannot hold.
+
+    Raises
+    ------
+    DiskError
+    """
+    free = shutil.disk_usage(folder).free
+    if SAFETY * found.stored_bytes > free:
+        raise DiskError(
+            f"{name}: takes about {size(SAFETY * found.stored_bytes)} on disk, {size(free)} are free in {folder}. "
+            "Free some space, or choose another directory."
+        )
+
+
+def _memory() -> int:
+    """Bytes of memory of this machine; 0 where the system does not say."""
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return 0
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def check(scenario: str, overrides: Sequence[str], plugin_names: Sequence[str], *, disk: bool = True) -> dict[str, Any]:
+    """Check a scenario; ``disk``: also whether the current directory has the space.
+
+    Returns
+    -------
+    dict
+        ``title``, ``points``, ``networks`` (of a point), ``shards``, ``seconds`` (of one core),
+        ``bytes``, ``samplers``, ``ok``.
+
+    Raises
+    ------
+    ScenarioError
+        With all its mistakes.
+    UsageError, DiskError
+        If it cannot be run here.
+    """
+    from mcnet.plan import make_plan
+    from mcnet.scenario import load
+
+    plugins.load(plugin_names)
+    study = load(scenario, overrides)
+    plan = make_plan(study, plugin_names)
+    found = cost(plan)
+    require_memory(found, scenario)
+    if disk:
+        require_disk(found, scenario, Path.cwd())
+    return {
+        "title": study.title,
+        "points": len(plan.points),
+        "networks": study.networks,
+        "shards": found.shards,
+        "seconds": found.seconds,
+        "bytes": found.stored_bytes,
+        "samplers": sorted({planned.sampler for planned in plan.points}),
+        "ok": True,
+    }
+
+
+def text(result: dict[str, Any]) -> str:
+    """One line."""
+    sampler = " and ".join(result["samplers"])
+    exact = {"conditioned": "conditioned (exact)"}.get(sampler, sampler)
+    return (
+        f"{plural(result['points'], 'point')} x {plural(result['networks'], 'network')}, "
+        f"{plural(result['shards'], 'shard')}, about {duration(result['seconds'])} on one core, "
+        f"{size(result['bytes'])}. Sampler: {exact}. OK"
+    )

@@ -1,0 +1,117 @@
+"""What ``run``, ``status``, ``verify`` and ``analyze`` say of a run directory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from mcnet.commands.coordinates import varying
+from mcnet.commands.text import duration, number, plural, table
+
+_LAW = ("activation", "weights", "depth", "sigma_w2", "sigma_b2", "normalization")
+_ROWS = 40
+
+
+def status_text(status: Mapping[str, Any]) -> str:
+    """How far a run is, in a line; damaged shards below it."""
+    last = status["seconds_since_last"]
+    parts = [f"{status['shards']}/{status['shards_planned']} shards, {len(status['damaged'])} damaged"]
+    if last is not None:
+        parts[0] += f", last {duration(last)} ago"
+    behind = [point for point in status["points"] if point["networks"] < point["networks_planned"]]
+    if behind:
+        slowest = min(behind, key=lambda point: point["networks"] / point["networks_planned"])
+        parts.append(f"slowest point: {_named(slowest['parameters'], status['points'])}")
+    elif status["complete"]:
+        parts.append(
+            "complete" + (", pruned" if status["pruned"] else "") + ("" if status["dataset"] else ", not packed")
+        )
+    return "\n".join(["; ".join(parts), *(f"  {shard}" for shard in status["damaged"][:10])])
+
+
+def _named(parameters: Mapping[str, Any], points: list[Mapping[str, Any]]) -> str:
+    """The parameters that tell a point from the others."""
+    told = []
+    for name in ("width", "depth", "sigma_w2", "sigma_b2", "weights", "activation", "normalization"):
+        value = parameters[name]
+        if name in ("width", "sigma_w2") or any(point["parameters"][name] != value for point in points):
+            told.append(f"{name} {number(value) if isinstance(value, float) else value}")
+    return ", ".join(told)
+
+
+def verify_text(report: Mapping[str, Any]) -> str:
+    """Which shards are good, and how those that were drawn again compare."""
+    first = f"{report['good']}/{report['shards_planned']} digests right"
+    if report["missing"]:
+        first += f", {report['missing']} missing"
+    if report["recomputed"]:
+        first += f"; {plural(report['recomputed'], 'shard')} redrawn: {report['verdict']}"
+        if report["verdict"] != "identical":
+            first += f" (largest relative difference {report['largest_difference']:.1e})"
+    return "\n".join([first, *(f"  {message}" for message in report["damaged"])])
+
+
+def analysis_text(document: Mapping[str, Any]) -> str:
+    """The 1/M coefficients of the last layer against theory, the fits that were asked for, and the global verdict."""
+    last: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for row in document["comparisons"]:
+        if row["statistic"] in ("a1", "v1") and row["predicted"] is not None and row["z"] is not None:
+            last[(*_law(row).values(), row["observable"], row["statistic"])] = row  # rows are in order of the layers
+    rows = list(last.values())
+    shown = [name for name in varying([_law(row) for row in rows]) if rows and name in _law(rows[0])]
+    lines = [
+        {name: _law(row)[name] for name in shown}
+        | {"of": row["observable"], "layer": row["layer"], "is": row["statistic"]}
+        | {"measured": value_with_error(row["measured"], row["error"]), "theory": float(row["predicted"])}
+        | {"sigma": f"{row['z']:+.1f}"}
+        for row in rows[:_ROWS]
+    ]
+    asked = [fit for fit in document["fits"] if "model" in fit]
+    blocks = [table(lines)] if lines else []
+    if len(rows) > _ROWS:
+        blocks.append(f"... and {len(rows) - _ROWS} more in analysis.json")
+    return "\n".join([*blocks, *map(_fit_text, asked[:_ROWS]), _verdict_text(document["summary"])])
+
+
+def _law(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row["point"][name] for name in _LAW if name in row["point"]}
+
+
+def _fit_text(fit: Mapping[str, Any]) -> str:
+    layer = f", layer {fit['layer']}" if fit.get("layer") is not None else ""
+    values = ", ".join(
+        f"{name} = {value_with_error(value, fit['errors'][name])}" for name, value in fit["coefficients"].items()
+    )
+    law = ", ".join(
+        f"{name} {number(value, 4)}" if isinstance(value, float) else str(value)
+        for name, value in _law(fit).items()
+        if name not in ("depth", "normalization")
+    )
+    quality = (
+        f"; chi2/dof {number(fit['chi2'] / fit['dof'], 2)} (p = {number(fit['p_value'], 2)})" if fit["dof"] else ""
+    )
+    return f"{fit['statistic']} of {fit['observable']}{layer} ({law}): {values}{quality}"
+
+
+def _verdict_text(summary: Mapping[str, Any]) -> str:
+    verdict = plural(summary["comparisons"], "comparison")
+    if not summary["comparisons"] or summary["p_value"] is None:
+        return verdict
+    reduced = summary["chi2"] / summary["dof"] if summary["dof"] else math.nan
+    return (
+        f"{verdict}: rms z {number(summary['rms_z'], 3)}, largest {number(summary['max_abs_z'], 3)}, "
+        f"chi2/dof {number(reduced, 3)} (p = {number(summary['p_value'], 2)})"
+    )
+
+
+def value_with_error(value: float, error: float) -> str:
+    """A value with the error of its last digits in brackets: ``1.63(4)``."""
+    if not (math.isfinite(error) and math.isfinite(value)) or error <= 0:
+        return number(value)
+    digits = 1 - math.floor(math.log10(error))
+    if error * 10 ** (digits - 1) >= 3:
+        digits -= 1  # one digit of the error; two where it begins with 1 or 2
+    if not -3 <= digits <= 12:
+        return f"{value:.4g} +- {error:.2g}"
+    return f"{round(value, digits):.{max(digits, 0)}f}({round(error * 10 ** max(digits, 0))})"

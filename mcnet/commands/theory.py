@@ -1,0 +1,264 @@
+"""``mcnet theory``: what theory says about the points of a scenario, without sampling."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from mcnet import plugins
+from mcnet.activations import Activation
+from mcnet.commands.coordinates import coordinates, varying
+from mcnet.commands.text import table
+from mcnet.point import Point
+from mcnet.request import Request
+from mcnet.scenario import load
+from mcnet.theory import finite_width, fisher, jacobian, mean_field
+
+_CRITICAL = 1e-6
+
+
+def predict(scenario: str, overrides: Sequence[str], plugin_names: Sequence[str]) -> dict[str, Any]:
+    """Predictions for every point.
+
+    Returns
+    -------
+    dict
+        ``title``, and ``points``: each with ``point``; ``mean_field``, ``finite_width``, ``fisher`` and ``jacobian`` as
+        far as they apply; and ``notes``, which say why another has no value. Curves are lists over layers.
+    """
+    plugins.load(plugin_names)
+    study = load(scenario, overrides)
+    request = study.request()
+    return {"title": study.title, "points": [_point(point, request) for point in study.points()]}
+
+
+def _point(point: Point, request: Request) -> dict[str, Any]:
+    result: dict[str, Any] = {"point": coordinates(point)}
+    notes: list[str] = []
+
+    def add(name: str, function: Callable[[], Any]) -> None:
+        try:
+            result[name] = function()
+        except ValueError as error:
+            notes.append(f"{name.replace('_', ' ')}: {error}")
+
+    add("mean_field", lambda: fixed_point(point.activation, point.sigma_w2, point.sigma_b2))
+    if reason := _beyond_expansion(point):
+        notes.append(f"finite width: {reason}")
+    else:
+        add("finite_width", lambda: _expansion(point, "fim" in request.measures or "ntk" in request.measures))
+    if "fim" in request.measures and point.outputs is not None:
+        if point.inputs.q0 is None:
+            notes.append("fisher: the formulas are for inputs of one length and one correlation")
+        else:
+            add("fisher", lambda: _fisher(point))
+    if "jacobian" in request.measures:
+        count = request.measures["jacobian"].get("moments", 4)
+        add(
+            "jacobian",
+            lambda: _jacobian(
+                point.activation, point.weights, point.sigma_w2, point.sigma_b2, point.depth, _length(point), count
+            ),
+        )
+    return {**result, "notes": notes}
+
+
+@cache
+def fixed_point(activation: Activation, sigma_w2: float, sigma_b2: float) -> dict[str, Any]:
+    """Fixed points of length and correlation, the slope chi_1, the depth scales and the phase."""
+    slope = mean_field.chi_1(activation, sigma_w2, sigma_b2)
+    xi_q, xi_c = mean_field.depth_scales(activation, sigma_w2, sigma_b2)
+    phase = "critical" if abs(slope - 1) < _CRITICAL else "ordered" if slope < 1 else "chaotic"
+    return {
+        "q_star": mean_field.fixed_length(activation, sigma_w2, sigma_b2),
+        "c_star": mean_field.fixed_correlation(activation, sigma_w2, sigma_b2),
+        "chi_1": slope,
+        "xi_q": xi_q,
+        "xi_c": xi_c,
+        "phase": phase,
+    }
+
+
+def _gram(point: Point) -> Any:
+    """x_a . x_b / M_0; of Gaussian inputs its mean."""
+    inputs = point.inputs
+    if inputs.values is not None:
+        values = np.asarray(inputs.values)
+        return values @ values.T / inputs.dimension
+    q0, c0 = inputs.q0 or 0.0, inputs.c0 or 0.0
+    return q0 * np.array([[1.0, c0], [c0, 1.0]])[: inputs.count, : inputs.count]
+
+
+def _length(point: Point) -> float:
+    return float(_gram(point)[0, 0])
+
+
+def _beyond_expansion(point: Point) -> str:
+    """Why there are no 1/M coefficients; empty if there are."""
+    if point.inputs.count > 2:
+        return f"the coefficients are for one or two inputs, not {point.inputs.count}"
+    if point.weights not in ("gaussian", "orthogonal"):
+        return f"the coefficients are for gaussian and orthogonal weights, not {point.weights}"
+    if point.normalization != "none":
+        return f"there are no coefficients with normalization {point.normalization}"
+    return ""
+
+
+@cache
+def _coefficients(
+    gram: tuple[tuple[float, ...], ...],
+    activation: Activation,
+    weights: str,
+    sigma_w2: float,
+    sigma_b2: float,
+    depth: int,
+    parameterization: str,
+    train_biases: bool,
+    fixed: bool,
+    ratio: float,
+) -> finite_width.Coefficients:
+    return finite_width.coefficients(
+        gram,
+        activation,
+        weights,
+        sigma_w2,
+        sigma_b2,
+        depth,
+        parameterization,
+        train_biases,
+        fixed,
+        input_over_width=ratio,
+    )
+
+
+def _expansion(point: Point, kernel: bool) -> dict[str, Any]:
+    """Limits and 1/M coefficients of the first input and, of two, of their correlation: lists over layers."""
+    fixed = not (point.inputs.kind == "gaussian" and point.inputs.fresh)
+    found = _coefficients(
+        tuple(map(tuple, _gram(point).tolist())),
+        point.activation,
+        point.weights,
+        point.sigma_w2,
+        point.sigma_b2,
+        point.depth,
+        point.parameterization,
+        point.train_biases,
+        fixed,
+        point.inputs.dimension / point.width,
+    )
+
+    def curve(name: str) -> dict[str, Any]:
+        parts = (getattr(found, f"{name}_{part}") for part in ("limit", "mean", "variance"))
+        return {
+            key: [float(entry) for entry in (part[:, 0, 0] if part.ndim == 3 else part)]
+            for key, part in zip(("limit", "a1", "v1"), parts, strict=True)
+        }
+
+    result = {name: curve(name) for name in ("q", "q_hat")}
+    if found.c_limit is not None:
+        result["c"] = curve("c")
+    if point.outputs is not None:
+        result["q_tilde"] = curve("q_tilde")
+        if kernel:
+            scaled = {"limit": found.ntk_limit, "a1": found.ntk_mean, "v1": found.ntk_variance}
+            result["ntk"] = {key: value.tolist() for key, value in scaled.items()}
+    return result
+
+
+def _fisher(point: Point) -> dict[str, Any]:
+    outputs = point.outputs
+    assert outputs is not None
+    assert point.inputs.q0 is not None
+    q0 = point.inputs.q0
+    crossed = q0 * (point.inputs.c0 or 0.0)
+
+    def statistics(train_biases: bool) -> Any:
+        return fisher.eigenvalue_statistics(
+            point.activation,
+            point.sigma_w2,
+            point.sigma_b2,
+            point.depth,
+            point.width,
+            point.inputs.count,
+            outputs,
+            q0,
+            crossed,
+            train_biases,
+        )
+
+    without, trained = statistics(False), statistics(True)
+    return {
+        **{name: float(getattr(without, name)) for name in ("kappa_1", "kappa_2", "mean", "second_moment")},
+        "lambda_max": float(without.lambda_max),
+        "lambda_max_biases": float(trained.lambda_max),
+        "learning_rate_bound": 2.0 / float((trained if point.train_biases else without).lambda_max),
+    }
+
+
+@cache
+def _jacobian(
+    activation: Activation, weights: str, sigma_w2: float, sigma_b2: float, depth: int, q_hat_0: float, count: int
+) -> dict[str, Any]:
+    q = mean_field.lengths(activation, sigma_w2, sigma_b2, q_hat_0, depth)
+    law = jacobian.spectrum(activation, weights, sigma_w2, sigma_b2, depth, q)
+    return {
+        "moments": jacobian.moments(activation, weights, sigma_w2, sigma_b2, depth, count, q).tolist(),
+        "lambda_max": float(law.lambda_max),
+        "lambda_min": float(law.x[0]) if len(law.x) else math.nan,
+        "atoms": [[float(place), float(mass)] for place, mass in law.atoms],
+    }
+
+
+def text(result: dict[str, Any]) -> str:
+    """The predictions as tables, one row for every point that differs in more than what the theory ignores."""
+    points = result["points"]
+    shown = varying([entry["point"] for entry in points])
+    blocks = [result["title"]] if result["title"] else []
+
+    def block(
+        title: str, name: str, row: Callable[[dict[str, Any]], dict[str, Any]], without: tuple[str, ...] = ()
+    ) -> None:
+        rows = [
+            {key: entry["point"][key] for key in shown if key not in without} | row(entry[name])
+            for entry in points
+            if name in entry
+        ]
+        unique = list({repr(each): each for each in rows}.values())
+        if unique:
+            blocks.append(f"{title}\n{table(unique)}")
+
+    block("Mean field", "mean_field", dict, without=("width", "depth", "weights", "normalization"))
+    depth = max(entry["point"]["depth"] for entry in points)
+    block(
+        "Finite width: mean = limit + a1/width, variance = v1/width; last layer, gradients of the first layer"
+        if depth > 1
+        else "Finite width: mean = limit + a1/width, variance = v1/width",
+        "finite_width",
+        _expansion_row,
+        without=("width",),
+    )
+    block("Fisher information matrix", "fisher", dict)
+    block("Jacobian, eigenvalues of J J^T", "jacobian", _jacobian_row, without=("width",))
+    notes = list(dict.fromkeys(note for entry in points for note in entry["notes"]))
+    blocks += ["\n".join(f"no {note}" for note in notes[:10])] if notes else []
+    return "\n\n".join(blocks)
+
+
+def _expansion_row(curves: dict[str, Any]) -> dict[str, Any]:
+    row = {}
+    for name, layer in (("q", -1), ("q_hat", -1), ("c", -1), ("q_tilde", 0)):
+        for part, values in curves.get(name, {}).items():
+            row[name if part == "limit" else f"{part}({name})"] = values[layer]
+    for part, values in curves.get("ntk", {}).items():
+        row["ntk" if part == "limit" else f"{part}(ntk)"] = values[0][0]
+    return row
+
+
+def _jacobian_row(law: dict[str, Any]) -> dict[str, Any]:
+    row = {f"mu_{order}": value for order, value in enumerate(law["moments"], 1)}
+    atoms = ", ".join(f"{mass:.4g} at {place:.4g}" for place, mass in law["atoms"])
+    return {**row, "lambda_min": law["lambda_min"], "lambda_max": law["lambda_max"], "atoms": atoms or None}
