@@ -7,7 +7,7 @@ two inputs keeps its relative precision through every layer, in float32 too. Arr
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,17 +92,18 @@ def probe(point: Point, ensemble: Ensemble) -> Array:
 
 
 def backward(
-    point: Point, weights: Sequence[AbstractMatrix], pre_activations: Sequence[Array], ensemble: Ensemble
+    point: Point, weights: list[AbstractMatrix], pre_activations: list[Array], ensemble: Ensemble
 ) -> Iterator[Errors]:
     """Errors of all outputs at u^depth, ..., u^1.
 
     Parameters
     ----------
     point : Point
-    weights : sequence of AbstractMatrix
+    weights : list of AbstractMatrix
         Of layers 1..L, those of the forward pass.
-    pre_activations : sequence of Array
-        u^1, ..., u^depth of the forward pass, (N, T, M) in the difference basis.
+    pre_activations : list of Array
+        u^1, ..., u^depth of the forward pass, (N, T, M) in the difference basis. Both lists are emptied on the way, so
+        that the memory of a layer is free once it is passed.
     ensemble : Ensemble
 
     Yields
@@ -119,16 +120,16 @@ def backward(
     inputs = point.inputs.count
     if point.outputs:
         unit = xp.astype(backend.place(np.eye(point.outputs)), ensemble.dtype)
-        y = _error_below(xp, weights[-1], _same_for_all_inputs(xp, unit[None, :, :], inputs))
+        y = _error_below(xp, weights.pop(), _same_for_all_inputs(xp, unit[None, :, :], inputs))
     else:
         y = _same_for_all_inputs(xp, probe(point, ensemble), inputs)  # (N, 1, T, M)
     exponent = backend.place(np.zeros(ensemble.count))
     for index in range(point.depth, 0, -1):
-        d, shift = _rescaled(xp, _through_slope(point, pre_activations[index - 1], y, backend))
+        d, shift = _rescaled(xp, _through_slope(point, pre_activations.pop(), y, backend))
         exponent = exponent + shift
         yield Errors(d, exponent)
         if index > 1:
-            y = _error_below(xp, weights[index - 1], d)
+            y = _error_below(xp, weights.pop(), d)
 
 
 def _same_for_all_inputs(xp: Any, vectors: Array, inputs: int) -> Array:

@@ -83,7 +83,7 @@ def working_bytes(point: Point, needs: frozenset[str], sampler: str, precision: 
     if has_backward(needs):
         total += point.depth * itemsize(precision) * inputs * width + 100 * (count - inputs) * width
         if sampler == "conditioned":
-            total += 2 * 8 * point.depth * count * width  # questions and answers of all layers
+            total += 2 * 8 * (point.depth * inputs + count) * width  # questions and answers of all layers
     if sampler == "explicit":
         matrix = _matrix_bytes(point, precision)
         kept = point.depth if has_backward(needs) and keeps_matrices(point, precision) else 0
