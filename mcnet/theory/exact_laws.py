@@ -103,7 +103,7 @@ def tangent_kernel_moments(
     Notes
     -----
     B^l and K^(l-1) are products of the factors of different layers, so E Theta has no correction at any width.
-    E Theta^2 needs, for l <= m, E[B^l K^(l-1) B^m K^(m-1)]: in the layers between them forward and backward factors meet.
+    E Theta^2 needs, for l <= m, E[B^l K^(l-1) B^m K^(m-1)]: in the layers between, forward and backward factors meet.
     With g = sigma_w2 p_1, r = p_2/p_1^2 (p_k as in :func:`step_moments`) and k running down the layers,
 
         R_k = g^2 (1 - 1/M_k) R_(k+1) + (r g^2/M_k) Q_(k+1) ,   R_L = 1
