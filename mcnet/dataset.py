@@ -55,7 +55,7 @@ def _require_readable(path: Path) -> None:
     if not path.exists():
         raise DataError(f"{path}: there is no such file.")
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with h5py.File(path, "r") as file:
             attributes = dict(file.attrs)
     except OSError as error:
         raise DataError(f"{path}: is damaged, or no HDF5 file ({error}).") from error
