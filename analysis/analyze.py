@@ -115,7 +115,7 @@ def analyze(directory: str | os.PathLike[str]) -> dict[str, Any]:
         The content of analysis.json (numbers that do not exist are None): comparisons, fits, summary; see
         docs/analysis.md.
     """
-    document = _plain(judge_directory(directory).document)
+    document = plain(judge_directory(directory).document)
     replace_file(Path(directory) / "analysis.json", json.dumps(document, indent=1, allow_nan=False) + "\n")
     return dict(document)
 
@@ -188,12 +188,12 @@ def _asked_fit(asked: Row, families: tuple[Judged, ...]) -> list[Row]:
     return rows
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """JSON has no NaN: a number that does not exist is null. Ten digits are more than any error bar needs."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float):

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.compare import Judged
-from analysis.drawing import INK, STYLE, Drawing, describe
+from analysis.drawing import INK, STYLE, Drawing, describe, legend
 from analysis.predictions import OBSERVABLES
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ def depth_curves(judged: Judged) -> Drawing | None:
             _shift_panel(bottom, judged, name, some, colours)
             bottom.set_xlabel("layer $l$")
             bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes[0, 0].legend(loc="best")
-        axes[1, 0].legend(loc="best")
+        legend(axes[0, 0], loc="best")
+        legend(axes[1, 0], loc="best")
     caption = (
         "Top: mean over networks (dots; the standard errors are mostly smaller) at several widths M; black: mean-field "
         "limit, M → ∞; thin lines: limit + a₁/M. Bottom: M times the distance of the mean from the limit, which tends "
@@ -94,6 +94,8 @@ def _shift_panel(axis: Axes, judged: Judged, name: str, some: Sequence[int], col
             lw=0.8,
             zorder=2,
         )
+    if not np.isfinite(limit).any():
+        axis.text(0.5, 0.5, "no prediction", ha="center", transform=axis.transAxes, color="#777777")
     if np.isfinite(a1).any():
         axis.plot(layers, a1, color=INK, zorder=3, label="$a_1$, theory")
     fitted = [

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from analysis.compare import Judged
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # Okabe and Ito 2008: told apart by the colour-blind and in print.
 INK = "#222222"
@@ -53,6 +56,12 @@ def svg(figure: Figure, salt: str) -> str:
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     whole = text.getvalue()
     return whole[whole.index("<svg") :]
+
+
+def legend(axis: Axes, **where: Any) -> None:
+    """A legend, if there is anything to name."""
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(**where)
 
 
 def describe(judged: Judged) -> str:

@@ -59,7 +59,7 @@ def moments(
     networks: int | None = None,
     columns: int | None = None,
     joint: Sequence[int] | None = None,
-    rows: int = 16384,
+    rows: int = 4096,
 ) -> Moments:
     """Means, variances, their jackknife errors and joint covariance.
 
@@ -114,7 +114,7 @@ def moments(
     square = np.zeros(p)
     for start in starts:
         d = _deviation(read(start, min(start + rows, n)), mean)
-        square += np.einsum("ij,ij->j", d, d)
+        square += (d * d).sum(0)
     spread = _divide(square, count)  # mean of d^2, (n-1)/n of the unbiased variance
 
     fourth, influence, influence_square = np.zeros(p), np.zeros(p), np.zeros(p)
@@ -124,11 +124,12 @@ def moments(
     for start in starts:
         block = read(start, min(start + rows, n))
         d = _deviation(block, mean)
-        of_variance = np.where(np.isfinite(block), d * d - spread, 0.0)
+        d2 = d * d
+        of_variance = np.where(np.isfinite(block), d2 - spread, 0.0)
         square_influence = of_variance * of_variance
-        fourth += np.einsum("ij,ij,ij,ij->j", d, d, d, d)
+        fourth += (d2 * d2).sum(0)
         influence += square_influence.sum(0)
-        influence_square += np.einsum("ij,ij->j", square_influence, square_influence)
+        influence_square += (square_influence * square_influence).sum(0)
         pseudo = np.hstack([d[:, chosen] * scale_mean[chosen], of_variance[:, chosen] * scale_variance[chosen]])
         product += pseudo.T @ pseudo
 

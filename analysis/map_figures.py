@@ -20,7 +20,7 @@ from mcnet.theory import mean_field
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-ENOUGH = 3  # distinct values of sigma_w2 that make a map
+ENOUGH = 5  # distinct values of sigma_w2 that make a map
 PLANE = 4  # distinct values of sigma_b2 from which it is a plane of colours instead of curves
 
 

@@ -169,8 +169,8 @@ def _coefficient_table(analysis: Analysis) -> Row:
     left = len(rows) - ROWS
     caption = (
         "Coefficients fitted over the widths, at the last layer: a1 and v1 are the coefficients of 1/M of the mean and "
-        "of the variance, limit is the mean at M → ∞ with nothing assumed about it. No z: the error rests on fewer than 30 effective "
-        "networks. All layers: analysis.json."
+        "of the variance, limit is the mean at M → ∞ with nothing assumed about it. No z: the error rests on fewer "
+        "than 30 effective networks. All layers: analysis.json."
     )
     if left > 0:
         caption += f" {_count(left)} more rows are there too."

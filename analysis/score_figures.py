@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from analysis.compare import Judged
-from analysis.drawing import COLOURS, INK, OTHER, STYLE, Drawing
+from analysis.drawing import COLOURS, INK, OTHER, STYLE, Drawing, legend
 from analysis.predictions import OBSERVABLES
 
 if TYPE_CHECKING:
@@ -40,14 +40,14 @@ def coefficients(families: Sequence[Judged]) -> Drawing | None:
         hidden = _diagonal(left, rows["a1"], log=False) + _diagonal(right, rows["v1"], log=True)
         left.set_title("shift of the mean, $a_1$ / natural scale")
         right.set_title("variance, $v_1$ / natural scale²")
-        (left if rows["a1"] else right).legend(loc="upper left")
+        legend(left if left.get_legend_handles_labels()[0] else right, loc="upper left")
     caption = (
         "Coefficients of 1/M fitted over the widths, with standard errors that include the neglected orders, against "
         "theory: on the diagonal they agree. Natural scale: the length itself, or 1 − |c| for a correlation. Theory to "
         "first order in 1/M; the fits keep the next orders."
     )
     if hidden:
-        caption += f" Not drawn: {hidden} coefficients whose error exceeds half the range of the predictions."
+        caption += f" Not drawn: {hidden} coefficients whose error exceeds a quarter of the range of the predictions."
     return Drawing(figure, "Fitted against predicted 1/M coefficients", caption)
 
 
@@ -72,7 +72,7 @@ def _diagonal(axis: Axes, rows: Sequence[_Coefficient], log: bool) -> int:
         drawn = [row for row in rows if row.predicted > 0 and row.measured > row.error]
     else:
         reach = max(np.ptp(predicted), 0.1 * np.abs(predicted).max(initial=0.0), 1e-6)
-        drawn = [row for row in rows if row.error < 0.5 * reach]
+        drawn = [row for row in rows if row.error < 0.25 * reach]
     for name in OBSERVABLES:
         mine = np.array([row[1:] for row in drawn if row.observable == name])
         if mine.size:

@@ -47,6 +47,7 @@ def sample_lengths(
 def point(width: int, networks: int, **law: Any) -> dict[str, Any]:
     """Coordinates of a point, with the usual values where nothing is said."""
     usual = {
+        "architecture": "dense",
         "depth": 4,
         "activation": "tanh",
         "weights": "gaussian",
@@ -62,6 +63,7 @@ def point(width: int, networks: int, **law: Any) -> dict[str, Any]:
         "input_dimension": width,
         "q0": 1.0,
         "c0": 0.5,
+        "fresh": False,
         "point_key": "0" * 16,
     }
     return {"width": width, "n_networks": networks, **usual, **law}
