@@ -57,15 +57,13 @@ class Activation:
 
     def phi(self, u: ArrayLike, m: Any = numpy_math) -> Any:
         """phi(u), elementwise; ``m`` is the namespace of mathematics of u's array library (default: NumPy)."""
-        return self._family.phi(
-            u if m is not numpy_math else np.asarray(u, dtype=np.result_type(u, np.float32)), m, **dict(self.parameters)
-        )
+        return self._family.phi(_floats(u) if m is numpy_math else u, m, **dict(self.parameters))
 
     def dphi(self, u: ArrayLike, m: Any = numpy_math) -> Any:
         """phi'(u), elementwise, of the shape of u; at a kink the value of the table (relu: 0)."""
         if m is not numpy_math:
             return self._family.dphi(u, m, **dict(self.parameters))
-        u = np.asarray(u, dtype=np.result_type(u, np.float32))
+        u = _floats(u)
         slope: NDArray[np.floating[Any]] = np.asarray(self._family.dphi(u, m, **dict(self.parameters)), dtype=u.dtype)
         return np.broadcast_to(slope, u.shape)
 
@@ -100,6 +98,12 @@ class Activation:
         """One word for tables and datasets, for example ``leaky-relu(slope=0.1)``."""
         inner = ",".join(f"{key}={value:g}" for key, value in self.parameters)
         return f"{self.name}({inner})" if inner else self.name
+
+
+def _floats(u: ArrayLike) -> NDArray[np.floating[Any]]:
+    """Arrays keep their precision; whole and Python numbers are float64."""
+    array = np.asarray(u)
+    return array if np.issubdtype(array.dtype, np.floating) else array.astype(np.float64)
 
 
 _TABLE: dict[str, _Family] = {}
