@@ -193,4 +193,4 @@ def correlation_statistics(layer: Layer) -> tuple[float, float, float]:
     first = 0.5 * delta - distance * rho
     second = 0.5 * (distance - 1.0) * cov[1, 1] + distance * cov[0, 0] - 0.5 * cov[0, 2]
     gradient = np.array([-distance, 0.0, 0.5])
-    return 1.0 - distance, -(first + second), float(gradient @ cov @ gradient)
+    return 1.0 - distance, 0.0 - float(first + second), float(gradient @ cov @ gradient)
