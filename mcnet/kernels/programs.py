@@ -20,11 +20,14 @@ from types import ModuleType
 
 import llvmlite
 import numba
+import numpy as np
 
 from mcnet.activations import Activation
 from mcnet.kernels.printing import numba_source
 
 _FOLDER = Path(__file__).parent
+_PACKAGE = _FOLDER.parent
+_IMPORT = re.compile(r"^from (mcnet\.[a-z_.]+) import ", re.MULTILINE)
 _PLACEHOLDER = re.compile("^from mcnet.kernels.printed import .*\n", re.MULTILINE)
 _LOCK = threading.RLock()
 
@@ -44,18 +47,21 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mcnet"
 
 
-@cache
-def _sources() -> bytes:
-    """Digest of the code that programs import, and of the compilers."""
-    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
-    for path in [*sorted(_FOLDER.glob("*.py")), _FOLDER.parent / "streams.py"]:
-        digest.update(path.read_bytes())
-    return digest.digest()
+def _parts(text: str, known: dict[str, str]) -> dict[str, str]:
+    """Source texts of all modules of mcnet that a source text imports, directly or not."""
+    for name in _IMPORT.findall(text):
+        if name not in known:
+            path = _PACKAGE.joinpath(*name.split(".")[1:]).with_suffix(".py")
+            known[name] = path.read_text(encoding="utf-8")
+            _parts(known[name], known)
+    return known
 
 
 @cache
 def _imported(name: str, text: str) -> ModuleType:
-    digest = hashlib.sha256(_sources() + text.encode()).hexdigest()[:16]
+    parts = sorted(_parts(text, {}).items())
+    everything = repr((numba.__version__, llvmlite.__version__, np.__version__, text, parts))
+    digest = hashlib.sha256(everything.encode()).hexdigest()[:16]
     module_name = f"mcnet_{name}_{digest}"
     path = _written(f"{module_name}.py", text)
     specification = importlib.util.spec_from_file_location(module_name, path)
