@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from mcnet.content_digest import ContentDigest, hashed
-from mcnet.dataset_schema import Array, Group, Schema, fill_value, padded, stored
+from mcnet.dataset_schema import Array, Block, Group, Schema, fill_value, padded, stored
 
 CHUNK_BYTES = 1_000_000
 SLICE_BYTES = 16_000_000  # rows held in memory at once
@@ -45,26 +45,58 @@ def write(path: Path, schema: Schema, source: Source, attributes: Mapping[str, s
         for group, array in hashed(schema):
             if array.values is not None:
                 digest.update(group.path(array), stored(array.values))
-        measured = {g.path(a): (g.shape(a)[2:], g.rows(a), a.dtype) for g, a in hashed(schema) if a.values is None}
+        columns = {g.path(a): _Column(file[g.path(a)], g, a, digest) for g, a in hashed(schema) if a.values is None}
         for index in range(schema.groups[0].sizes["point"]):
-            filled = dict.fromkeys(measured, 0)
             for shard in source(index):
                 for name, data in shard.items():
-                    for piece in _slices(len(data), data.shape[1:], data.dtype):
-                        block = padded(data[piece], measured[name][0])
-                        digest.update(name, block)
-                        file[name][index, filled[name] : filled[name] + len(block)] = block
-                        filled[name] += len(block)
-            for name, (trailing, rows, dtype) in measured.items():
-                assert filled[name] in (0, rows[index]), f"{name} of point {index}: {filled[name]} rows"
-                for piece in _slices(rows[index] - filled[name], trailing, dtype):  # a variable this point lacks
-                    digest.update(name, np.full((piece.stop - piece.start, *trailing), fill_value(dtype), dtype))
+                    columns[name].append(data)
+            for column in columns.values():
+                column.end_point()
         content_digest = digest.hexdigest()
         created = datetime.now(UTC).isoformat(timespec="seconds")
         own = {"content_digest": content_digest, "created_utc": created, "hdf5": h5py.version.hdf5_version}
         for name, value in {**schema.attributes, **attributes, **own}.items():
             file.attrs[name] = value
     return content_digest
+
+
+class _Column:
+    """A measured variable on its way into the file: rows are collected and written by the megabyte."""
+
+    def __init__(self, target: h5py.Dataset, group: Group, array: Array, digest: ContentDigest) -> None:
+        self._target, self._digest, self._name = target, digest, group.path(array)
+        self._trailing, self._rows = group.shape(array)[2:], group.rows(array)
+        self._point = self._written = self._bytes = 0
+        self._waiting: list[Block] = []
+
+    def append(self, data: Any) -> None:
+        """Rows of the next shard of the point."""
+        for piece in _slices(len(data), data.shape[1:], data.dtype):
+            block = padded(data[piece], self._trailing)
+            self._waiting.append(block)
+            self._bytes += block.nbytes
+            if self._bytes >= CHUNK_BYTES:
+                self._flush()
+
+    def end_point(self) -> None:
+        """All shards of the point were given; a variable that it lacks is NaN."""
+        self._flush()
+        rows = int(self._rows[self._point])
+        assert self._written in (0, rows), f"{self._name} of point {self._point}: {self._written} of {rows} rows"
+        dtype = self._target.dtype
+        for piece in _slices(rows - self._written, self._trailing, dtype):
+            lacking = np.full((piece.stop - piece.start, *self._trailing), fill_value(dtype), dtype)
+            self._digest.update(self._name, lacking)
+        self._point, self._written = self._point + 1, 0
+
+    def _flush(self) -> None:
+        if self._waiting:
+            block = np.concatenate(self._waiting) if len(self._waiting) > 1 else self._waiting[0]
+            self._waiting.clear()
+            self._bytes = 0
+            self._digest.update(self._name, block)
+            self._target[self._point, self._written : self._written + len(block)] = block
+            self._written += len(block)
 
 
 def read_back(path: Path, schema: Schema) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 
 from mcnet import dataset_file, shards
-from mcnet.dataset_schema import Content, Schema, build
+from mcnet.dataset_schema import Content, build
 from mcnet.errors import DataError, DiskError
 from mcnet.plan import Plan
 from mcnet.runfiles import DATASET, SHARDS
@@ -45,12 +45,14 @@ def pack(directory: Path, plan: Plan, scenario_toml: str) -> dict[str, Any]:
     if current is not None and current[0] == digest:
         return {**report, "content_digest": current[1], "written": False}
     _require_space(directory, sum(header.nbytes for header, _ in found.values()))
-    schema = _schema(directory, plan, present, found, scenario_toml)
+    contents = _contents(directory, present, found)
+    schema = build(plan, contents, scenario_toml)
 
     def source(index: int) -> Iterator[Mapping[str, Any]]:
-        for name in present[index]:
-            with shards.open_shard(directory / SHARDS / shards.shard_name(*name)) as file:
-                yield {f"{variable.group}/{variable.name}": data for variable, data in shards.variables(file)}
+        names = [f"{variable.group}/{variable.name}" for variable, _ in contents[index].layouts]
+        for shard in present[index]:
+            with shards.open_shard(directory / SHARDS / shards.shard_name(*shard)) as file:
+                yield {name: file[name] for name in names}
 
     temporary = directory / f".{DATASET}.{socket.gethostname()}.{os.getpid()}.tmp"
     try:
@@ -83,7 +85,8 @@ def require_packed(directory: Path, plan: Plan) -> str:
     if current is None or current[0] != shards_digest(header for header, _ in found.values()):
         raise DataError(f"{directory}: {DATASET} is not made of these shards. First: mcnet pack {directory}")
     try:
-        again = dataset_file.read_back(directory / DATASET, _schema(directory, plan, present, found, ""))
+        schema = build(plan, _contents(directory, present, found), "")
+        again = dataset_file.read_back(directory / DATASET, schema)
     except OSError as error:
         raise DataError(f"{directory / DATASET}: is damaged ({error}); nothing was removed.") from error
     if again != current[1]:
@@ -112,11 +115,8 @@ def _collect(directory: Path, plan: Plan) -> tuple[list[list[ShardName]], Found,
     return [[name for name in names if name in looked.found] for names in expected], looked.found, len(everything)
 
 
-def _schema(
-    directory: Path, plan: Plan, present: Sequence[Sequence[ShardName]], found: Found, scenario_toml: str
-) -> Schema:
-    contents = [_content(directory / SHARDS, [(name, found[name][1]) for name in names]) for names in present]
-    return build(plan, contents, scenario_toml)
+def _contents(directory: Path, present: Sequence[Sequence[ShardName]], found: Found) -> list[Content]:
+    return [_content(directory / SHARDS, [(name, found[name][1]) for name in names]) for names in present]
 
 
 def shards_digest(headers: Iterable[Header]) -> str:
