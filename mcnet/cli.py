@@ -324,6 +324,7 @@ def doctor(as_json: bool) -> None:
 def benchmark(quick: bool, as_json: bool) -> None:
     """Time the kernels of this machine."""
     from mcnet.benchmark import benchmark as measure
+    from mcnet.commands.text import benchmark_text
 
     result = measure(quick)
-    _print(result, as_json, lambda: json.dumps(result, indent=1, default=str))
+    _print(result, as_json, lambda: benchmark_text(result))

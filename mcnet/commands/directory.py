@@ -112,6 +112,7 @@ def value_with_error(value: float, error: float) -> str:
     digits = 1 - math.floor(math.log10(error))
     if error * 10 ** (digits - 1) >= 3:
         digits -= 1  # one digit of the error; two where it begins with 1 or 2
-    if not -3 <= digits <= 12:
+    digits = max(digits, 0)
+    if digits > 12 or error > 1e6:
         return f"{value:.4g} +- {error:.2g}"
-    return f"{round(value, digits):.{max(digits, 0)}f}({round(error * 10 ** max(digits, 0))})"
+    return f"{value:.{digits}f}({round(error * 10**digits)})"

@@ -60,6 +60,18 @@ def size(count: float) -> str:
     raise AssertionError
 
 
+def benchmark_text(result: Mapping[str, Any]) -> str:
+    """Rates of the kernels, one row for each chain."""
+    explicit = result["explicit"]
+    return "\n".join(
+        [
+            f"{result['machine']}: {result['normals_per_second']:.3g} normals a second on one core",
+            table(result["chains"]),
+            f"conditioned against a drawn matrix, width {explicit['width']}: {result['speedup']:.0f} times as fast",
+        ]
+    )
+
+
 def strict(value: Any) -> Any:
     """The value as JSON allows it: not-a-number and infinity become null, arrays lists."""
     if isinstance(value, Mapping):
