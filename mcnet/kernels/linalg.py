@@ -89,3 +89,41 @@ def frame(xp: Any, normals: Array) -> Array:
     signs = xp.sign(xp.linalg.diagonal(r))  # (N, min(m, n))
     q = q * xp.expand_dims(signs, axis=1)
     return transpose(xp, q) if wide else q
+
+
+def eigenvalues(xp: Any, matrices: Array) -> Array:
+    """Eigenvalues of symmetric matrices, the largest first: (N, n, n) -> (N, n); NaN where a matrix is not finite."""
+    finite = xp.all(xp.isfinite(matrices), axis=(1, 2))  # LAPACK may fail or hang on the others
+    values = xp.linalg.eigvalsh(xp.where(finite[:, None, None], matrices, xp.zeros_like(matrices)))
+    return xp.where(finite[:, None], xp.flip(values, axis=1), xp.full_like(values, xp.nan))
+
+
+SQUARED_CONDITION = 1e-12
+"""Smallest ratio of eigenvalues of a float64 Gram matrix whose square roots are good to 1e-4 relative."""
+
+
+def singular_values(xp: Any, matrices: Array, exact: bool) -> Array:
+    """Singular values, the largest first: (N, m, n) -> (N, min(m, n)), float64.
+
+    Parameters
+    ----------
+    xp : namespace
+    matrices : Array, shape (N, m, n)
+    exact : bool
+        Whether the small ones count: a network whose Gram matrix has lost them (ratio of eigenvalues below
+        :data:`SQUARED_CONDITION`) is done again by an SVD. False for float32 matrices, whose singular values below
+        1e-7 of the largest are rounding anyway.
+
+    Notes
+    -----
+    From the float64 Gram matrix of the smaller side: a third of the time of an SVD.
+    """
+    a = xp.astype(matrices, xp.float64)
+    if a.shape[1] > a.shape[2]:
+        a = transpose(xp, a)
+    squares = eigenvalues(xp, xp.matmul(a, transpose(xp, a)))
+    values = xp.sqrt(xp.where(squares < 0.0, xp.zeros_like(squares), squares))
+    if not exact:
+        return values
+    lost = squares[:, -1] < SQUARED_CONDITION * squares[:, 0]
+    return xp.stack([xp.linalg.svdvals(a[n, ...]) if bool(lost[n]) else values[n, :] for n in range(a.shape[0])])

@@ -125,7 +125,7 @@ def backward(
         y = _same_for_all_inputs(xp, probe(point, ensemble), inputs)  # (N, 1, T, M)
     exponent = backend.place(np.zeros(ensemble.count))
     for index in range(point.depth, 0, -1):
-        d, shift = _rescaled(xp, _through_slope(point, pre_activations.pop(), y, backend))
+        d, shift = rescaled(xp, _through_slope(point, pre_activations.pop(), y, backend))
         exponent = exponent + shift
         yield Errors(d, exponent)
         if index > 1:
@@ -164,10 +164,10 @@ def _through_slope(point: Point, u: Array, y: Array, backend: Backend) -> Array:
     return xp.concat([first * y_first, rest * y_rest + (rest - first) * y_first], axis=2)
 
 
-def _rescaled(xp: Any, d: Array) -> tuple[Array, Array]:
-    """Errors divided by a power of two per network, so that the largest lies in [1, 2), and its exponent (N,)."""
-    size = xp.astype(xp.max(xp.abs(d), axis=(1, 2, 3)), xp.float64)
+def rescaled(xp: Any, d: Array) -> tuple[Array, Array]:
+    """Arrays (N, ...) divided by 2^exponent, one per network, so that the largest entry lies in [1, 2); and (N,)."""
+    size = xp.astype(xp.max(xp.abs(d), axis=tuple(range(1, d.ndim))), xp.float64)
     usable = (size > 0.0) & xp.isfinite(size)
     exponent = xp.where(usable, xp.floor(xp.log2(xp.where(usable, size, xp.ones_like(size)))), xp.zeros_like(size))
     factor = xp.astype(xp.pow(xp.full_like(exponent, 2.0), -exponent), d.dtype)
-    return d * xp.reshape(factor, (-1, 1, 1, 1)), exponent
+    return d * xp.reshape(factor, (-1, *[1] * (d.ndim - 1))), exponent

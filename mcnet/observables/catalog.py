@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from mcnet.observables import gradient, signal
+from mcnet.observables import gradient, jacobian, signal, tangent
 from mcnet.observables.observable import Observable
 
 OBSERVABLES: dict[str, Observable] = {
-    name: observable for module in (signal, gradient) for name, observable in module.OBSERVABLES.items()
+    name: observable
+    for module in (signal, gradient, tangent, jacobian)
+    for name, observable in module.OBSERVABLES.items()
 }

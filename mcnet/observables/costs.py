@@ -84,6 +84,10 @@ def working_bytes(point: Point, needs: frozenset[str], sampler: str, precision: 
         total += point.depth * itemsize(precision) * inputs * width + 100 * (count - inputs) * width
         if sampler == "conditioned":
             total += 2 * 8 * (point.depth * inputs + count) * width  # questions and answers of all layers
+    if "tangent" in needs:
+        total += 6 * 8 * (inputs * (point.outputs or 1)) ** 2
+    if "jacobian" in needs:
+        total += point.width * (3 * itemsize(precision) * width + 8 * (width + 3 * point.width))
     if sampler == "explicit":
         matrix = _matrix_bytes(point, precision)
         kept = point.depth if has_backward(needs) and keeps_matrices(point, precision) else 0
@@ -113,7 +117,13 @@ def seconds(point: Point, needs: frozenset[str], sampler: str) -> float:
         per_layer = 1e-9 * width**2 * (2.0 * made + 0.03 * count) + 5e-8 * width * count
         if point.weights == "orthogonal":
             per_layer += made * 2.5e-10 * width**3
-    return per_layer * point.depth
+    total = per_layer * point.depth
+    if "tangent" in needs:
+        rows = inputs * (point.outputs or 1)
+        total += 1e-10 * point.depth * width * rows**2 + 1e-9 * rows**3
+    if "jacobian" in needs:
+        total += 1e-10 * (point.depth + 3) * width**3
+    return total
 
 
 def stored_bytes(point: Point, request: Request) -> int:

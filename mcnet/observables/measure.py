@@ -144,7 +144,7 @@ def _check_finite(variable: Variable, part: Values, point: Point, first: int, la
 
 
 def _check_underflow(sample: Sample, point: Point, request: Request, first: int) -> None:
-    if request.precision != "mixed" or sample.h_gram is None:
+    if request.precision != "mixed":
         return
     lengths = np.diagonal(sample.h_gram, axis1=2, axis2=3)[..., :1]  # (N, depth + 1, 1)
     tiny = (lengths > 0.0) & (lengths < SMALLEST_LENGTH)

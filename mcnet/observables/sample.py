@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mcnet import inputs, streams
-from mcnet.networks import dense
+from mcnet.backend import Backend
+from mcnet.kernels import linalg
+from mcnet.networks import dense, jacobian, tangent
 from mcnet.point import Point
-from mcnet.weights.laws import Array, Ensemble
+from mcnet.weights.laws import AbstractMatrix, Array, Ensemble
 
 Floats = NDArray[np.float64]
 
@@ -23,6 +25,8 @@ class Sample:
 
     Attributes
     ----------
+    backend : Backend
+        Where ``tangent`` lives; everything else is NumPy.
     u_gram : ndarray, shape (N, depth, T, T)
         u.u/M of layers 1..depth, in the difference basis of the inputs.
     h_gram : ndarray, shape (N, depth + 1, T, T)
@@ -30,12 +34,24 @@ class Sample:
     error_length : ndarray, shape (N, T, depth)
         Squared lengths of the errors at u^1..u^depth, mean over outputs, divided by 4^exponent.
     error_exponent : ndarray, shape (N, depth)
+    tangent : Array, shape (N, C T, C T)
+        Tangent kernel of the outputs, normalised if the point says so; output k, input t is row k T + t.
+    undefined : ndarray of bool, shape (N,)
+        Where that normalisation divides by zero.
+    singular_values : ndarray, shape (N, min(M, M_0))
+        Of the Jacobian at input 0, the largest first, divided by 2^exponent.
+    singular_exponent : ndarray, shape (N,)
     """
 
-    u_gram: Floats | None = None
-    h_gram: Floats | None = None
+    backend: Backend
+    u_gram: Floats
+    h_gram: Floats
     error_length: Floats | None = None
     error_exponent: Floats | None = None
+    tangent: Array | None = None
+    undefined: NDArray[np.bool_] | None = None
+    singular_values: Floats | None = None
+    singular_exponent: Floats | None = None
 
 
 def chain(point: Point, seed: int, ensemble: Ensemble) -> Sample:
@@ -58,7 +74,7 @@ def chain(point: Point, seed: int, ensemble: Ensemble) -> Sample:
     )
     h_gram = backend.fetch(layers.h)
     first = np.broadcast_to(backend.fetch(start), h_gram[:, 0].shape)
-    return Sample(u_gram=backend.fetch(layers.u), h_gram=np.concatenate([first[:, None], h_gram], axis=1))
+    return Sample(backend, backend.fetch(layers.u), np.concatenate([first[:, None], h_gram], axis=1))
 
 
 def draw(point: Point, seed: int, sampler: str, needs: Set[str], ensemble: Ensemble, keep: bool) -> Sample:
@@ -79,37 +95,85 @@ def draw(point: Point, seed: int, sampler: str, needs: Set[str], ensemble: Ensem
     """
     backend = ensemble.backend
     xp = backend.xp
-    backward = bool(needs & {"errors"})
+    backward = bool(needs & {"errors", "tangent"})
     x = inputs.differences(point, seed, ensemble.start, ensemble.stop, backend)
-    h = xp.astype(x, ensemble.dtype)
+    h, f = xp.astype(x, ensemble.dtype), None
     u_grams: list[Array] = []
     h_grams = [_gram(xp, x)]
     weights, pre_activations = [], []
+    product: jacobian.Product | None = None
     for matrix in dense.matrices(point, sampler, ensemble, keep):
-        if len(u_grams) < point.depth:
+        if len(u_grams) == point.depth:
+            f = matrix.apply(h, dense.biased(h.shape[1], backend)) if backward else None  # (N, T, C)
+        else:
             u, h = dense.activity(point, matrix, h, backend)
             u_grams.append(_gram(xp, u))
             h_grams.append(_gram(xp, h))
             if backward:
                 pre_activations.append(u)
+            if "jacobian" in needs:
+                product = jacobian.through_layer(point, product, matrix, u, backend)
         if backward:
             weights.append(matrix)
-    lengths, exponents = [], []
-    if backward:
-        for d, exponent in dense.backward(point, weights, pre_activations, ensemble):
-            plain = xp.astype(dense.to_plain(xp, d), xp.float64)
-            lengths.append(backend.fetch(xp.mean(xp.vecdot(plain, plain), axis=1)))  # (N, T)
-            exponents.append(backend.fetch(exponent))
     count = ensemble.count
-    return Sample(
+    sample = Sample(
+        backend,
         u_gram=np.stack([_all(backend.fetch(part), count) for part in u_grams], axis=1),
         h_gram=np.stack([_all(backend.fetch(part), count) for part in h_grams], axis=1),
-        error_length=np.stack(lengths[::-1], axis=2) if backward else None,
-        error_exponent=np.stack(exponents[::-1], axis=1) if backward else None,
+    )
+    if product is not None:
+        exact = ensemble.precision == "float64"
+        values = linalg.singular_values(xp, product.j, exact)
+        sample = replace(
+            sample, singular_values=backend.fetch(values), singular_exponent=backend.fetch(product.exponent)
+        )
+    if backward:
+        sample = _with_errors(point, sample, weights, pre_activations, h_grams, f, "tangent" in needs, ensemble)
+    return sample
+
+
+def _with_errors(
+    point: Point,
+    sample: Sample,
+    weights: list[AbstractMatrix],
+    pre_activations: list[Array],
+    h_grams: list[Array],
+    f: Array | None,
+    with_tangent: bool,
+    ensemble: Ensemble,
+) -> Sample:
+    """The backward pass: lengths of the errors and, where asked for, the tangent kernel."""
+    backend = ensemble.backend
+    xp, scales = backend.xp, tangent.scales(point)
+    lengths, exponents = [], []
+    theta: Array | None = None
+    if with_tangent:
+        assert point.outputs is not None
+        theta = tangent.readout_term(backend, point.outputs, h_grams[-1], scales[-1])
+    for index, errors in zip(
+        range(point.depth, 0, -1), dense.backward(point, weights, pre_activations, ensemble), strict=True
+    ):
+        plain = xp.astype(dense.to_plain(xp, errors.d), xp.float64)
+        lengths.append(backend.fetch(xp.mean(xp.vecdot(plain, plain), axis=1)))  # (N, T)
+        exponents.append(backend.fetch(errors.exponent))
+        if theta is not None:
+            theta = theta + tangent.hidden_term(backend, errors, h_grams[index - 1], scales[index - 1])
+    undefined = None
+    if theta is not None:
+        outputs = xp.matrix_transpose(dense.to_plain(xp, xp.astype(f, xp.float64)))  # (N, C, T)
+        normalized = tangent.normalized(backend, theta, outputs, point.normalization)
+        finite = [backend.fetch(xp.all(xp.isfinite(kernel), axis=(1, 2))) for kernel in (theta, normalized)]
+        theta, undefined = normalized, finite[0] & ~finite[1]
+    return replace(
+        sample,
+        error_length=np.stack(lengths[::-1], axis=2),
+        error_exponent=np.stack(exponents[::-1], axis=1),
+        tangent=theta,
+        undefined=undefined,
     )
 
 
-def ensemble_of(point: Point, seed: int, start: int, stop: int, precision: str, backend: Any) -> Ensemble:
+def ensemble_of(point: Point, seed: int, start: int, stop: int, precision: str, backend: Backend) -> Ensemble:
     """Networks start..stop of a point."""
     return Ensemble(backend, streams.point_key(seed, point.key), start, stop, precision)
 

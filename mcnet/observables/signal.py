@@ -70,8 +70,6 @@ def pairs(inputs: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 
 def _lengths(point: Point, options: Options, sample: Sample) -> tuple[Values, ...]:
-    assert sample.u_gram is not None
-    assert sample.h_gram is not None
     values = []
     for gram, first in ((sample.u_gram, 1), (sample.h_gram, 0)):
         plain = grams.to_plain(gram)  # (N, layers, T, T)
@@ -81,7 +79,6 @@ def _lengths(point: Point, options: Options, sample: Sample) -> tuple[Values, ..
 
 
 def _correlations(point: Point, options: Options, sample: Sample) -> tuple[Values, ...]:
-    assert sample.u_gram is not None
     a, b = pairs(point.inputs.count)
     mask = asked_layers(point, options, 1)
     plain = grams.to_plain(sample.u_gram)  # (N, depth, T, T)

@@ -52,6 +52,10 @@ class ExplicitMatrix:
             total = total + part
         return total
 
+    def entries(self) -> Array:
+        """W itself, (N, units, inputs)."""
+        return self._rows(0, self._layer.units) * self._scale
+
     def _blocks(self) -> list[tuple[int, int]]:
         """Ranges of rows made at a time; they depend on the shape of the matrix alone."""
         layer = self._layer

@@ -1,0 +1,115 @@
+"""The tangent kernel of a dense network from its forward and backward Gram matrices, exact at any width.
+
+    Theta = sum_l B^l o (alpha_l K^(l-1) + beta_l),     K^l = h^l.h^l / M_l,  B^l = d^l.d^l,
+
+with o elementwise and K repeated over the blocks of outputs; output k, input a is row k T + a. It is the Gram matrix of
+the gradients of the outputs with respect to the parameters (Jacot et al. 2018), which are never made.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mcnet.backend import Backend
+from mcnet.kernels import grams
+from mcnet.networks.dense import Errors, layers, to_plain
+from mcnet.point import Point
+from mcnet.weights.laws import Array
+
+
+def scales(point: Point) -> tuple[tuple[float, float], ...]:
+    """(alpha_l, beta_l) of layers 1..L in the point's parametrisation.
+
+    ``standard`` (parameters W, b): M_(l-1) and 1. ``ntk`` (W = sqrt(sigma_w2/M) w, b = sqrt(sigma_b2) beta): sigma_w2
+    and sigma_b2. ``pdlt``: 1 and 1. beta is 0 where biases are not trained.
+    """
+    found = []
+    for layer in layers(point):
+        alpha, beta = {
+            "standard": (float(layer.inputs), 1.0),
+            "ntk": (layer.sigma_w2, layer.sigma_b2),
+            "pdlt": (1.0, 1.0),
+        }[point.parameterization]
+        found.append((alpha, beta if point.train_biases else 0.0))
+    return tuple(found)
+
+
+def hidden_term(backend: Backend, errors: Errors, gram: Array, scale: tuple[float, float]) -> Array:
+    """B^l o (alpha K^(l-1) + beta) of a hidden layer.
+
+    Parameters
+    ----------
+    backend : Backend
+    errors : Errors
+        At u^l, d (N, C, T, M) in the difference basis.
+    gram : Array, shape (N or 1, T, T)
+        K^(l-1) in the difference basis.
+    scale : tuple of float
+        (alpha_l, beta_l).
+
+    Returns
+    -------
+    Array, shape (N, C T, C T), float64
+    """
+    xp = backend.xp
+    networks, outputs, inputs, units = errors.d.shape
+    d = to_plain(xp, xp.astype(errors.d, xp.float64))
+    rows = xp.reshape(d, (networks, outputs * inputs, units))
+    b = xp.matmul(rows, xp.matrix_transpose(rows)) * xp.reshape(4.0**errors.exponent, (-1, 1, 1))
+    blocks = xp.reshape(b, (networks, outputs, inputs, outputs, inputs))
+    alpha, beta = scale
+    factor = alpha * grams.to_plain(gram) + beta  # (N, T, T)
+    return xp.reshape(blocks * factor[:, None, :, None, :], b.shape)
+
+
+def readout_term(backend: Backend, outputs: int, gram: Array, scale: tuple[float, float]) -> Array:
+    """The term of the readout, where d^L_k = e_k: alpha K^depth + beta on the diagonal blocks; (N, C T, C T)."""
+    xp = backend.xp
+    alpha, beta = scale
+    factor = alpha * grams.to_plain(gram) + beta  # (N, T, T)
+    inputs = factor.shape[1]
+    blocks = backend.place(np.eye(outputs))[None, :, None, :, None] * factor[:, None, :, None, :]
+    return xp.reshape(blocks, (-1, outputs * inputs, outputs * inputs))
+
+
+def normalized(backend: Backend, theta: Array, f: Array, normalization: str) -> Array:
+    """The kernel of the outputs after a normalisation in the last layer: R Theta R.
+
+    Parameters
+    ----------
+    backend : Backend
+    theta : Array, shape (N, C T, C T)
+    f : Array, shape (N, C, T), float64
+        Outputs before the normalisation.
+    normalization : str
+        ``none``; ``last-mean``: minus the mean over the T inputs; ``last-batch``: mean and standard deviation over
+        the inputs, for every output; ``last-layer``: mean and standard deviation over the outputs, for every input.
+
+    Notes
+    -----
+    R is the derivative of the normalised outputs with respect to f (gain 1, shift 0, no epsilon): Pi = I - 11^T/T for
+    the mean, and (1/sigma_k) (Pi - f~_k f~_k^T/T) with the standard deviation, f~ the normalised output (Karakida,
+    Akaho, Amari, NeurIPS 2019); ``last-layer`` the same with outputs in place of inputs. NaN where sigma is zero.
+    """
+    if normalization == "none":
+        return theta
+    xp = backend.xp
+    over_inputs = normalization != "last-layer"
+    rows = f if over_inputs else xp.matrix_transpose(f)  # normalised along the last axis, (N, C, T) or (N, T, C)
+    count, size = rows.shape[1:]
+    center = backend.place(np.eye(size) - 1.0 / size)
+    if normalization == "last-mean":
+        step = center[None, None, :, :]
+    else:
+        centered = rows - xp.mean(rows, axis=2, keepdims=True)
+        sigma = xp.sqrt(xp.mean(centered * centered, axis=2, keepdims=True))
+        sigma = xp.where(sigma > 0.0, sigma, xp.full_like(sigma, xp.nan))
+        unit = centered / sigma
+        step = (center - unit[..., :, None] * unit[..., None, :] / size) / sigma[..., None]  # (N, count, size, size)
+    same = backend.place(np.eye(count))
+    if over_inputs:
+        r = step[:, :, :, None, :] * same[None, :, None, :, None]  # (N, C, T, C, T)
+    else:
+        r = xp.permute_dims(step, (0, 2, 1, 3))[:, :, :, :, None] * same[None, None, :, None, :]  # (N, C, T, C, T)
+    r = xp.reshape(r, (-1, count * size, count * size))
+    return xp.matmul(xp.matmul(r, theta), r)

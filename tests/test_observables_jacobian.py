@@ -1,0 +1,114 @@
+"""The Jacobian's spectrum: finite differences, exact moments at finite width, counts and moments of the same values."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from network_points import PlainNetwork, measured, point
+from strict_backend import STRICT
+
+from mcnet.kernels import linalg
+from mcnet.observables import costs
+from mcnet.observables.catalog import OBSERVABLES
+from mcnet.observables.jacobian import edges
+from mcnet.observables.measure import resolve_sampler
+from mcnet.request import Request
+
+
+@pytest.mark.parametrize("case", [{"dimension": 5}, {"dimension": 11, "weights": "orthogonal", "outputs": 2}], ids=str)
+def test_singular_values_are_those_of_the_derivative(case: dict[str, Any]) -> None:
+    where = point(2, **case)
+    seen = measured(where, "explicit", {"jacobian": {"moments": 3}}, 4, 6)
+    for n in range(2):
+        plain, step, columns = PlainNetwork(where, 4 + n, seed=11), 1e-5, []
+        for index in range(where.inputs.dimension):
+            kept, ends = plain.x[0, index], []
+            for sign in (1, -1):
+                plain.x[0, index] = kept + sign * step
+                ends.append(plain.activity()[1][-1][0])
+            plain.x[0, index] = kept
+            columns.append((ends[0] - ends[1]) / (2 * step))
+        s = np.linalg.svd(np.array(columns).T, compute_uv=False)
+        np.testing.assert_allclose(seen["jacobian_sv"][n], s, atol=1e-8 * s[0])
+        np.testing.assert_allclose(seen["jacobian_moment"][n], [(s ** (2 * k)).sum() / 8 for k in (1, 2, 3)], rtol=1e-7)
+
+
+def test_linear_haar_networks_have_one_singular_value() -> None:
+    where = point(1, depth=5, activation="linear", weights="orthogonal")
+    for precision, tolerance in (("mixed", 1e-6), ("float64", 1e-13)):
+        s = measured(where, "explicit", {"jacobian": {}}, 0, 3, precision=precision)["jacobian_sv"]
+        np.testing.assert_allclose(s, 1.7**2.5, rtol=tolerance)
+
+
+def leaky_moments(width: int, dimension: int, depth: int, sigma_w2: float, slope: float) -> tuple[float, float]:
+    """E (1/M) tr J J^T and E (1/M) tr (J J^T)^2 of Gaussian leaky-ReLU networks without bias, exact at any width.
+
+    Layer by layer for X = J J^T, first for W (n x n_in) and then for D: tr X, tr X^2 and (tr X)^2.
+    """
+    p1, p2 = (1 + slope**2) / 2, (1 + slope**4) / 2
+    t1, t2, t11 = float(dimension), float(dimension), float(dimension) ** 2
+    for layer in range(depth):
+        n, s = width, sigma_w2 / (dimension if layer == 0 else width)
+        cross = s * s * (n * (n - 1) * p1 * p1)
+        same = s * s * n * p2
+        t1, t2, t11 = s * n * p1 * t1, cross * t2 + same * (2 * t2 + t11), cross * t11 + same * (2 * t2 + t11)
+    return t1 / width, t2 / width
+
+
+def test_moments_of_leaky_relu_are_exact() -> None:
+    where = point(1, 6, width=9, depth=3, activation={"name": "leaky-relu", "slope": 0.3}, sigma_b2=0.0)
+    moments = measured(where, "explicit", {"jacobian": {"keep": "moments"}}, 0, 12000, precision="mixed")
+    assert list(moments) == ["jacobian_moment"]
+    x = moments["jacobian_moment"]
+    error = x.std(0) / math.sqrt(len(x))
+    exact = leaky_moments(9, 6, 3, 1.7, 0.3)
+    assert np.all(np.abs(x[:, :2].mean(0) - exact) < 5 * error[:2])
+    with pytest.raises(AssertionError):  # the mutant: weights 2 % too large in variance
+        assert np.all(np.abs(x[:, :2].mean(0) - leaky_moments(9, 6, 3, 1.734, 0.3)) < 5 * error[:2])
+
+
+def test_counts_are_of_the_same_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    where, options = point(1, depth=4), {"keep": "histogram", "bins": 7, "range": [0.1, 0.8], "moments": 2}
+    s = measured(where, "explicit", {"jacobian": {}}, 0, 40)["jacobian_sv"]
+    monkeypatch.setattr(costs, "sub_batch", lambda *_: 9)
+    seen = measured(where, "explicit", {"jacobian": options}, 0, 40)
+    counts = seen["jacobian_count"]
+    assert counts.shape == (1, 9)
+    assert counts.dtype == np.int64
+    assert counts.sum() == s.size
+    assert np.array_equal(counts[0, 1:-1], np.histogram(s, np.append(edges(options)[:-1], 0.8 - 1e-15))[0])
+    assert counts[0, 0] == np.sum(s < 0.1)
+    np.testing.assert_allclose(seen["jacobian_moment"][:, 1], (s**4).sum(1) / 8, rtol=1e-12)
+
+
+def test_small_singular_values() -> None:
+    """A Gram matrix loses what lies below 1e-8 of the largest; where that counts an SVD takes over."""
+    rng = np.random.default_rng(5)
+    left, right = (np.linalg.qr(rng.normal(size=(2, n, n)))[0] for n in (6, 4))
+    s = np.array([[3.0, 1.0, 0.5, 0.2], [3.0, 1.0, 1e-5, 1e-11]])
+    matrices = (left[:, :, :4] * s[:, None, :]) @ right
+    np.testing.assert_allclose(linalg.singular_values(np, matrices, exact=True), s, rtol=1e-4)
+    np.testing.assert_allclose(linalg.singular_values(np, matrices.swapaxes(1, 2), exact=True), s, rtol=1e-4)
+    np.testing.assert_allclose(linalg.singular_values(np, matrices, exact=False), s, atol=1e-7)
+
+
+def test_range_beyond_float32_and_other_arrays() -> None:
+    deep = point(1, depth=250, sigma_w2=60.0, sigma_b2=0.0, weights="orthogonal")
+    moments = measured(deep, "explicit", {"jacobian": {"moments": 1}}, 0, 2, precision="mixed")["jacobian_moment"]
+    assert np.all(np.abs(np.log10(moments)) > 77)
+    where = point(2, 11)
+    ours, theirs = (measured(where, "explicit", {"jacobian": {}}, 0, 2, backend=backend) for backend in (None, STRICT))
+    for name, values in ours.items():
+        np.testing.assert_allclose(theirs[name], values, rtol=1e-10, err_msg=name)
+
+
+def test_the_spectrum_needs_the_matrices() -> None:
+    assert OBSERVABLES["jacobian"].samplers == ("explicit",)
+    assert resolve_sampler(point(1, width=512), Request({"q": {}, "jacobian": {}}, 1)) == "explicit"
+    for key, value in (("keep", "all"), ("moments", 0), ("moments", True), ("range", [1, 1]), ("bins", 2.5)):
+        assert OBSERVABLES["jacobian"].options[key].complaint(value)
+    for key, value in (("keep", "moments"), ("moments", 3), ("range", [0, 1.5]), ("bins", 2)):
+        assert OBSERVABLES["jacobian"].options[key].complaint(value) is None
