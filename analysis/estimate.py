@@ -104,16 +104,15 @@ def moments(
     defined = np.zeros(p, dtype=np.int64)
     total = np.zeros(p)
     for start in starts:
-        block = read(start, min(start + rows, n))
-        finite = np.isfinite(block)
-        defined += finite.sum(0)
-        total += np.where(finite, block, 0.0).sum(0)
+        block, finite = _finite(read(start, min(start + rows, n)))
+        defined += len(block) if finite is None else finite.sum(0)
+        total += block.sum(0)
     count = defined.astype(np.float64)
     mean = _divide(total, count)
 
     square = np.zeros(p)
     for start in starts:
-        d = _deviation(read(start, min(start + rows, n)), mean)
+        d, _ = _finite(read(start, min(start + rows, n)) - mean)
         square += (d * d).sum(0)
     spread = _divide(square, count)  # mean of d^2, (n-1)/n of the unbiased variance
 
@@ -122,10 +121,11 @@ def moments(
     scale_mean = _divide(np.full(p, float(n)), count)
     scale_variance = scale_mean * _divide(count, count - 2)  # (2)
     for start in starts:
-        block = read(start, min(start + rows, n))
-        d = _deviation(block, mean)
+        d, finite = _finite(read(start, min(start + rows, n)) - mean)
         d2 = d * d
-        of_variance = np.where(np.isfinite(block), d2 - spread, 0.0)
+        of_variance = d2 - spread
+        if finite is not None:
+            of_variance[~finite] = 0.0
         square_influence = of_variance * of_variance
         fourth += (d2 * d2).sum(0)
         influence += square_influence.sum(0)
@@ -183,9 +183,12 @@ def jackknife(
     return estimate, (g - 1.0) / g * deviation.T @ deviation
 
 
-def _deviation(block: Floats, mean: Floats) -> Floats:
-    deviation: Floats = np.where(np.isfinite(block), block - mean, 0.0)
-    return deviation
+def _finite(block: Floats) -> tuple[Floats, NDArray[np.bool_] | None]:
+    """The block with zeros for undefined values, and where it is defined (None: everywhere)."""
+    finite = np.isfinite(block)
+    if finite.all():
+        return block, None
+    return np.where(finite, block, 0.0), finite
 
 
 def _divide(a: Floats, b: Floats) -> Floats:
