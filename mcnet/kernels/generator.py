@@ -77,11 +77,8 @@ def _direction(word: Vector) -> tuple[Vector, Vector]:
 
 
 @inlined
-def normals16(
-    c0: Vector, c1: Vector, c2: Vector, c3: Vector, k0: int, k1: int
-) -> tuple[Vector, Vector, Vector, Vector]:
-    """Four standard normals (columns 4 c0 to 4 c0 + 3) for each of sixteen counters."""
-    x0, x1, x2, x3 = words16(c0, c1, c2, c3, k0, k1)
+def normals_of(x0: Vector, x1: Vector, x2: Vector, x3: Vector) -> tuple[Vector, Vector, Vector, Vector]:
+    """Four standard normals from four words."""
     r0 = _radius(x0)
     r1 = _radius(x2)
     cosine0, sine0 = _direction(x1)
@@ -90,14 +87,20 @@ def normals16(
 
 
 @inlined
-def uniforms16(
-    c0: Vector, c1: Vector, c2: Vector, c3: Vector, k0: int, k1: int
-) -> tuple[Vector, Vector, Vector, Vector]:
-    """Four uniform numbers on (-1, 1) for each of sixteen counters."""
-    x0, x1, x2, x3 = words16(c0, c1, c2, c3, k0, k1)
+def uniforms_of(x0: Vector, x1: Vector, x2: Vector, x3: Vector) -> tuple[Vector, Vector, Vector, Vector]:
+    """Four uniform numbers on (-1, 1) from four words."""
     return (
         float_of_signed(x0) * TO_SYMMETRIC,
         float_of_signed(x1) * TO_SYMMETRIC,
         float_of_signed(x2) * TO_SYMMETRIC,
         float_of_signed(x3) * TO_SYMMETRIC,
     )
+
+
+@inlined
+def normals16(
+    c0: Vector, c1: Vector, c2: Vector, c3: Vector, k0: int, k1: int
+) -> tuple[Vector, Vector, Vector, Vector]:
+    """Four standard normals (columns 4 c0 to 4 c0 + 3) for each of sixteen counters."""
+    x0, x1, x2, x3 = words16(c0, c1, c2, c3, k0, k1)
+    return normals_of(x0, x1, x2, x3)
