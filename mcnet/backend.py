@@ -85,7 +85,6 @@ def one_thread() -> Iterator[None]:
 @functools.cache
 def _blas() -> Any:
     """The BLAS libraries of this process; finding them takes milliseconds, so once."""
-    import scipy.linalg  # noqa: F401  (brings its own BLAS)
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from network_points import GRADIENT, SIGNAL, measured, point
 from strict_backend import STRICT
+from threadpoolctl import threadpool_limits
 
 from mcnet.backend import get_backend
 from mcnet.errors import McnetError
@@ -99,6 +100,18 @@ def test_dead_layers_are_exact_zeros_and_undefined_correlations(sampler: str) ->
     assert np.array_equal(np.isnan(seen["chi"][..., 2:]), np.broadcast_to(ever, (2000, 2, 5)))
     either = (seen["q"] == 0.0).any(1)[:, None, :]
     assert np.array_equal(np.isnan(seen["c"][..., 1:]), either[..., 1:])
+
+
+@pytest.mark.parametrize("sampler", ["conditioned", "explicit"])
+def test_threads_change_no_bit(sampler: str) -> None:
+    """Long sums are those that BLAS would share out among threads."""
+    where = point(2, width=20000 if sampler == "conditioned" else 600, depth=2, outputs=1)
+    results = []
+    for threads in (1, 2):
+        with threadpool_limits(limits=threads, user_api="blas"):
+            results.append(measured(where, sampler, {"q": {}, "q_tilde": {}}, 0, 2, precision="mixed"))
+    for name, values in results[0].items():
+        assert np.array_equal(results[1][name], values, equal_nan=True), name
 
 
 def test_numbers_beyond_their_range_are_refused_by_name() -> None:

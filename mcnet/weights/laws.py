@@ -63,7 +63,7 @@ class Ensemble:
     Attributes
     ----------
     backend : Backend
-    key : tuple of int
+    key : Key
         Key of the stream (:func:`mcnet.streams.point_key`).
     start, stop : int
         Networks start, ..., stop - 1.
@@ -72,7 +72,7 @@ class Ensemble:
     """
 
     backend: Backend
-    key: tuple[int, int]
+    key: streams.Key
     start: int
     stop: int
     precision: str
