@@ -138,8 +138,17 @@ def gradient_norms(families: Sequence[Judged]) -> Drawing | None:
             layers, at = _series(judged, "q_tilde")
             m = judged.moments[-1]
             axis.plot(layers, judged.predicted.limit[at], color=colour, lw=1.2)
+            gaussian = judged.family.first.law["weights"] == "gaussian"
             axis.errorbar(
-                layers, m.mean[at], m.mean_error[at], fmt="o", ms=3.2, color=colour, lw=1, label=_short(judged)
+                layers,
+                m.mean[at],
+                m.mean_error[at],
+                fmt="o" if gaussian else "D",
+                ms=3.2 if gaussian else 5.0,
+                mfc=colour if gaussian else "none",
+                color=colour,
+                lw=1,
+                label=_short(judged),
             )
         axis.set_yscale("log")
         axis.set_xlabel("layer $l$")
