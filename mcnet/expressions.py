@@ -49,7 +49,9 @@ class Expression:
         return Expression("mul", other, self)
 
     def __truediv__(self, other: Any) -> Expression:
-        return Expression("div", self, other)
+        if isinstance(other, Expression) or other == 0:
+            return Expression("div", self, other)
+        return Expression("mul", self, 1.0 / other)  # several times faster, and right to the last digit but one
 
     def __rtruediv__(self, other: Any) -> Expression:
         return Expression("div", other, self)

@@ -34,7 +34,7 @@ _LOCK = threading.RLock()
 
 def program(name: str, activation: Activation | None = None) -> ModuleType:
     """The module of a program, with ``phi``, ``dphi`` and ``phi_dphi`` of the activation in it."""
-    text = (_FOLDER / f"{name}.py").read_text(encoding="utf-8")
+    text = _template(name)
     if activation is not None:
         text, count = _PLACEHOLDER.subn(lambda match: numba_source(activation), text)
         assert count == 1, f"{name} has no place for an activation"
@@ -45,6 +45,11 @@ def program(name: str, activation: Activation | None = None) -> ModuleType:
 def cache_folder() -> Path:
     """Where compiled programs are kept: $XDG_CACHE_HOME/mcnet or ~/.cache/mcnet."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mcnet"
+
+
+@cache
+def _template(name: str) -> str:
+    return (_FOLDER / f"{name}.py").read_text(encoding="utf-8")
 
 
 def _parts(text: str, known: dict[str, str]) -> dict[str, str]:
