@@ -19,6 +19,8 @@ from mcnet.scenario import load
 from mcnet.theory import finite_width, fisher, jacobian, mean_field
 
 _CRITICAL = 1e-6
+_ZERO = 1e-12  # rounding of a coefficient that vanishes
+_INPUTS = ("inputs", "q0", "c0", "outputs")
 
 
 def predict(scenario: str, overrides: Sequence[str], plugin_names: Sequence[str]) -> dict[str, Any]:
@@ -27,8 +29,9 @@ def predict(scenario: str, overrides: Sequence[str], plugin_names: Sequence[str]
     Returns
     -------
     dict
-        ``title``, and ``points``: each with ``point``; ``mean_field``, ``finite_width``, ``fisher`` and ``jacobian`` as
-        far as they apply; and ``notes``, which say why another has no value. Curves are lists over layers.
+        ``title``, and ``points``: each with ``point``; ``mean_field``, ``gradients``, ``finite_width``, ``fisher`` and
+        ``jacobian`` as far as they apply; and ``notes``, which say why another has no value. Curves are lists over
+        layers.
     """
     plugins.load(plugin_names)
     study = load(scenario, overrides)
@@ -47,6 +50,8 @@ def _point(point: Point, request: Request) -> dict[str, Any]:
             notes.append(f"{name.replace('_', ' ')}: {error}")
 
     add("mean_field", lambda: fixed_point(point.activation, point.sigma_w2, point.sigma_b2))
+    if {"q_tilde", "chi"} & request.measures.keys():
+        add("gradients", lambda: _gradients(point))
     if reason := _beyond_expansion(point):
         notes.append(f"finite width: {reason}")
     else:
@@ -65,6 +70,14 @@ def _point(point: Point, request: Request) -> dict[str, Any]:
             ),
         )
     return {**result, "notes": notes}
+
+
+def _gradients(point: Point) -> dict[str, Any]:
+    """Mean-field squared norms of the back-propagated error of the first input, and their ratios; lists over layers."""
+    norms = mean_field.gradients(
+        point.activation, point.sigma_w2, point.sigma_b2, _length(point), point.depth, point.outputs is not None
+    )
+    return {"q_tilde": norms.tolist(), "chi": (norms[:-1] / norms[1:]).tolist()}
 
 
 @cache
@@ -231,12 +244,11 @@ def text(result: dict[str, Any]) -> str:
         if unique:
             blocks.append(f"{title}\n{table(unique)}")
 
-    block("Mean field", "mean_field", dict, without=("width", "depth", "weights", "normalization"))
-    depth = max(entry["point"]["depth"] for entry in points)
+    block("Mean field", "mean_field", dict, without=("width", "depth", "weights", "normalization", *_INPUTS))
+    depth = " or ".join(str(value) for value in dict.fromkeys(entry["point"]["depth"] for entry in points))
+    block("Gradients, mean field", "gradients", _gradients_row, without=("width", "weights"))
     block(
-        "Finite width: mean = limit + a1/width, variance = v1/width; last layer, gradients of the first layer"
-        if depth > 1
-        else "Finite width: mean = limit + a1/width, variance = v1/width",
+        f"Finite width: mean = limit + a1/width, variance = v1/width; q, q_hat, c of layer {depth}, q_tilde of layer 1",
         "finite_width",
         _expansion_row,
         without=("width",),
@@ -248,11 +260,24 @@ def text(result: dict[str, Any]) -> str:
     return "\n\n".join(blocks)
 
 
+def _gradients_row(curves: dict[str, Any]) -> dict[str, Any]:
+    norms = curves["q_tilde"]
+    return {"q_tilde(1)": norms[0], "q_tilde(last)": norms[-1], "growth per layer": _growth(norms)}
+
+
+def _growth(norms: list[float]) -> float:
+    """Factor by which the gradient grows for each layer that it passes back."""
+    if len(norms) < 2 or norms[0] <= 0 or norms[-1] <= 0:
+        return math.nan
+    return math.exp(math.log(norms[0] / norms[-1]) / (len(norms) - 1))
+
+
 def _expansion_row(curves: dict[str, Any]) -> dict[str, Any]:
     row = {}
     for name, layer in (("q", -1), ("q_hat", -1), ("c", -1), ("q_tilde", 0)):
         for part, values in curves.get(name, {}).items():
-            row[name if part == "limit" else f"{part}({name})"] = values[layer]
+            value = values[layer]
+            row[name if part == "limit" else f"{part}({name})"] = 0.0 if abs(value) < _ZERO else value
     for part, values in curves.get("ntk", {}).items():
         row["ntk" if part == "limit" else f"{part}(ntk)"] = values[0][0]
     return row
