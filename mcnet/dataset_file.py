@@ -10,10 +10,11 @@ from typing import Any
 import h5py
 import numpy as np
 
-from mcnet.content_digest import ContentDigest, hashed
+from mcnet.content_digest import ContentDigest
 from mcnet.dataset_schema import Array, Block, Group, Schema, fill_value, padded, stored
 
 CHUNK_BYTES = 1_000_000
+_BARE = b"This is a netCDF dimension but not a netCDF variable."
 SLICE_BYTES = 16_000_000  # rows held in memory at once
 
 Source = Callable[[int], Iterator[Mapping[str, Any]]]
@@ -38,14 +39,20 @@ def write(path: Path, schema: Schema, source: Source, attributes: Mapping[str, s
     str
         The content digest of what was given.
     """
-    digest = ContentDigest(schema)
+    digest = ContentDigest()
+    columns: dict[str, _Column] = {}
     with h5py.File(path, "w", rdcc_nbytes=4 * CHUNK_BYTES) as file:
         for group in schema.groups:
             _lay_out(file, group)
-        for group, array in hashed(schema):
-            if array.values is not None:
-                digest.update(group.path(array), stored(array.values))
-        columns = {g.path(a): _Column(file[g.path(a)], g, a, digest) for g, a in hashed(schema) if a.values is None}
+            for array in (*group.variables, *(() if group.name else group.coordinates)):
+                name = group.path(array)
+                data = file[name]
+                if array.values is None:
+                    columns[name] = _Column(data, group, array, digest)
+                if group.name != "quality":
+                    digest.begin(name, data.dtype, data.shape)
+                    if array.values is not None:
+                        digest.update(name, stored(array.values))
         for index in range(schema.groups[0].sizes["point"]):
             for shard in source(index):
                 for name, data in shard.items():
@@ -99,20 +106,46 @@ class _Column:
             self._written += len(block)
 
 
-def read_back(path: Path, schema: Schema) -> str:
-    """The content digest of what a file holds, every chunk read again with its checksum."""
-    digest = ContentDigest(schema)
-    with h5py.File(path, "r") as file:
-        for group, array in hashed(schema):
-            name = group.path(array)
-            data = file[name]
-            if array.values is not None:
-                digest.update(name, data[...])
-                continue
-            for index, count in enumerate(group.rows(array)):
-                for piece in _slices(count, data.shape[2:], data.dtype):
-                    digest.update(name, data[index, piece])
+def read_back(path: Path) -> str:
+    """The content digest of what a file holds, every chunk of it read again with its checksum.
+
+    The file alone says what it holds, so this also judges a dataset whose shards are gone.
+    """
+    digest = ContentDigest()
+    with h5py.File(path, "r", locking=False) as file:
+        for group in (file, *(child for child in file.values() if isinstance(child, h5py.Group))):
+            if group.name != "/quality":
+                for data in group.values():
+                    if isinstance(data, h5py.Dataset) and not _is_bare(data):
+                        _reread(group, data, digest)
     return digest.hexdigest()
+
+
+def _reread(group: h5py.Group, data: h5py.Dataset, digest: ContentDigest) -> None:
+    name = data.name.removeprefix("/")
+    rows = None if group.name == "/" else _row_counts(group, data)
+    if group.name != "/" and rows is None:
+        return  # a coordinate, which the root has too
+    digest.begin(name, data.dtype, data.shape)
+    if rows is None:
+        digest.update(name, data[...])
+        return
+    for index, count in enumerate(rows):
+        for piece in _slices(int(count), data.shape[2:], data.dtype):
+            digest.update(name, data[index, piece])
+
+
+def _row_counts(group: h5py.Group, data: h5py.Dataset) -> Any:
+    """How many rows of a measured variable are real at each point; None for a coordinate."""
+    dims = [] if data.is_scale else [dim[0].name.rsplit("/", 1)[-1] for dim in data.dims]
+    if dims[:1] != ["point"] or len(dims) < 2:
+        return None
+    return group[{"network": "n_networks", "shard": "n_shards"}[dims[1]]][...]
+
+
+def _is_bare(data: h5py.Dataset) -> bool:
+    """Whether it only stands for a dimension without a coordinate."""
+    return bool(data.is_scale) and data.attrs["NAME"].startswith(_BARE)
 
 
 def _slices(rows: int, trailing: tuple[int, ...], dtype: np.dtype[Any]) -> Iterator[slice]:
@@ -130,7 +163,7 @@ def _lay_out(file: h5py.File, group: Group) -> None:
     for dim, size in group.sizes.items():
         if dim not in indexes:  # netCDF-4's way to say that a dimension has no coordinate; it takes no disk
             scales[dim] = place.create_dataset(dim, shape=(size,), dtype=">f4")
-            scales[dim].make_scale(f"This is a netCDF dimension but not a netCDF variable.{size:10d}")
+            scales[dim].make_scale(f"{_BARE.decode()}{size:10d}")
     for array in sorted(group.coordinates, key=lambda array: array.name not in indexes):
         assert array.values is not None, "a coordinate has values"
         data = place.create_dataset(array.name, data=stored(array.values))

@@ -24,6 +24,7 @@ from mcnet.plan import Plan
 from mcnet.tasks import Task
 
 ATTEMPTS = 3  # a task that ended its worker as often is given up, with its point
+_SERVE = "import sys; from mcnet.worker import serve; sys.exit(serve(sys.argv[1:]))"
 _POLL_SECONDS = 0.2
 _ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
@@ -67,7 +68,7 @@ class Child:
     def __init__(self, directory: Path, device: str) -> None:
         path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "mcnet.worker", str(directory), device],
+            [sys.executable, "-P", "-c", _SERVE, str(directory), device],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -16,7 +16,7 @@ from mcnet import dataset_file, shards
 from mcnet.dataset_schema import Content, build
 from mcnet.errors import DataError, DiskError
 from mcnet.plan import Plan
-from mcnet.runfiles import DATASET, SHARDS
+from mcnet.runfiles import DATASET, SHARDS, is_pruned
 from mcnet.shards import Header, ShardName
 from mcnet.shardset import scan
 from mcnet.tasks import ranges
@@ -38,6 +38,9 @@ def pack(directory: Path, plan: Plan, scenario_toml: str) -> dict[str, Any]:
         If the disk is full.
     """
     target = directory / DATASET
+    if is_pruned(directory):
+        count = len(plan.tasks)
+        return {"shards": count, "shards_planned": count, "content_digest": verify_dataset(target), "written": False}
     present, found, planned = _collect(directory, plan)
     report = {"shards": len(found), "shards_planned": planned}
     digest = shards_digest(header for header, _ in found.values())
@@ -57,7 +60,7 @@ def pack(directory: Path, plan: Plan, scenario_toml: str) -> dict[str, Any]:
     temporary = directory / f".{DATASET}.{socket.gethostname()}.{os.getpid()}.tmp"
     try:
         written = dataset_file.write(temporary, schema, source, {"shards_digest": digest})
-        if dataset_file.read_back(temporary, schema) != written:
+        if dataset_file.read_back(temporary) != written:
             raise DataError(f"{target}: reads back other than it was written, and was not kept. Check the disk.")
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
@@ -78,20 +81,33 @@ def require_packed(directory: Path, plan: Plan) -> str:
     DataError
         If it does not.
     """
-    present, found, planned = _collect(directory, plan)
+    _, found, planned = _collect(directory, plan)
     if len(found) < planned:
         raise DataError(f"{directory}: {planned - len(found)} of {planned} shards are missing; nothing was removed.")
     current = digests_of(directory / DATASET)
     if current is None or current[0] != shards_digest(header for header, _ in found.values()):
         raise DataError(f"{directory}: {DATASET} is not made of these shards. First: mcnet pack {directory}")
     try:
-        schema = build(plan, _contents(directory, present, found), "")
-        again = dataset_file.read_back(directory / DATASET, schema)
-    except OSError as error:
-        raise DataError(f"{directory / DATASET}: is damaged ({error}); nothing was removed.") from error
-    if again != current[1]:
-        raise DataError(f"{directory / DATASET}: is damaged; nothing was removed. First: mcnet pack {directory}")
-    return again
+        return verify_dataset(directory / DATASET)
+    except DataError as error:
+        raise DataError(f"{error} Nothing was removed. Remove the file, then: mcnet pack {directory}") from error
+
+
+def verify_dataset(path: Path) -> str:
+    """The content digest of a dataset, after all of it was read and found to agree with it.
+
+    Raises
+    ------
+    DataError
+        If it does not.
+    """
+    told = digests_of(path)
+    try:
+        if told is not None and dataset_file.read_back(path) == told[1]:
+            return told[1]
+    except (OSError, KeyError) as error:
+        raise DataError(f"{path}: is damaged ({error}).") from error
+    raise DataError(f"{path}: is damaged.")
 
 
 Found = dict[ShardName, tuple[Header, dict[str, Any]]]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mcnet import runfiles, shards
-from mcnet.errors import DataError
+from mcnet.errors import DataError, UsageError
 from mcnet.runfiles import DATASET, SHARDS
 from mcnet.shards import ShardName
 from mcnet.shardset import scan
@@ -99,6 +99,8 @@ def verify(directory: str | Path, recompute: int = 0, device: str = "auto") -> d
 
     place = Path(directory)
     plan = runfiles.load_plan(place)
+    if runfiles.is_pruned(place):
+        return _verify_pruned(place, len(plan.tasks), recompute)
     tasks = {ShardName(plan.points[task.point_index].key, task.start, task.stop): task for task in plan.tasks}
     looked = scan(
         place / SHARDS, tasks, plan.digest, shards.verify, lambda checked: checked[0], threads=os.cpu_count() or 1
@@ -129,6 +131,29 @@ def verify(directory: str | Path, recompute: int = 0, device: str = "auto") -> d
         "identical": differences.count(0.0),
         "largest_difference": largest,
         "verdict": verdict,
+    }
+
+
+def _verify_pruned(place: Path, planned: int, recompute: int) -> dict[str, Any]:
+    """A run whose dataset is its only record."""
+    from mcnet.packing import verify_dataset
+
+    if recompute:
+        raise UsageError(f"{place}: was pruned; there are no shards to compare with. Verify it without recomputing.")
+    damaged = []
+    try:
+        verify_dataset(place / DATASET)
+    except DataError as error:
+        damaged.append(str(error))
+    return {
+        "shards_planned": planned,
+        "good": 0 if damaged else planned,
+        "missing": 0,
+        "damaged": damaged,
+        "recomputed": 0,
+        "identical": 0,
+        "largest_difference": None,
+        "verdict": None,
     }
 
 

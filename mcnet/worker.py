@@ -126,7 +126,7 @@ def compare(directory: Path, plan: Plan, task: Task, backend: Backend) -> float:
     return worst
 
 
-def main(arguments: Sequence[str]) -> int:
+def serve(arguments: Sequence[str]) -> int:
     """Serve requests until stdin ends: ``{"do": "make" | "compare", "task": [point, start, stop]}`` or ``pack``."""
     directory, device = Path(arguments[0]), arguments[1]
     for asked_to_stop in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
@@ -157,7 +157,3 @@ def main(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # nobody listens any more
         pass
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
