@@ -141,7 +141,7 @@ def pack(directory: str | os.PathLike[str]) -> dict[str, Any]:
     child.close()
     if answer is None:
         shards.remove_stale(place)
-        raise DiskError(f"{place}: the dataset could not be written (its writer was {child.ending()}).")
+        raise DiskError(f"{place}: the dataset could not be written (its writer {child.ending()}).")
     report: dict[str, Any] = answer[0]
     return report
 

@@ -16,7 +16,7 @@ import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from mcnet import errors
 from mcnet.errors import McnetError
@@ -109,7 +109,7 @@ class Child:
     def ending(self) -> str:
         """How the worker died, in words."""
         code = self._process.wait()
-        return f"killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        return f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
 
     def close(self) -> None:
         """Let an idle worker end, end a busy one."""
@@ -139,48 +139,45 @@ def processes(
     waiting = deque(tasks)
     deaths: Counter[Task] = Counter()
     given_up: set[int] = set()
-    busy: dict[Child, Task] = {}
     idle: list[Child] = []
-    selector = selectors.DefaultSelector()
-    try:
-        while True:
-            while waiting and not stop() and (idle or len(busy) < workers):
-                task = waiting.popleft()
-                if task.point_index in given_up:
-                    continue
-                if idle:
-                    child = idle.pop()
-                else:
-                    child = Child(directory, device)
-                    selector.register(child, selectors.EVENT_READ)
-                busy[child] = task
-                child.send("make", task)
-            if not busy:
-                return
-            for key, _ in selector.select(timeout=_POLL_SECONDS):
-                child = key.fileobj  # type: ignore[assignment]
-                task = busy.pop(child)
-                answer = child.receive()
-                if answer is not None:
-                    idle.append(child)
-                    yield Done(task, answer[0])
-                    continue
-                selector.unregister(child)
-                reason = child.ending()
-                child.close()
-                deaths[task] += 1
-                if deaths[task] < ATTEMPTS:
-                    waiting.append(task)
-                else:
-                    given_up.add(task.point_index)
-                    yield Failed(task, f"its worker was {reason}" if "killed" in reason else f"its worker {reason}")
-    except BaseException:
-        for child in [*busy, *idle]:
-            child.kill()
-        busy.clear()
-        idle.clear()
-        raise
-    finally:
-        selector.close()
-        for child in [*busy, *idle]:
+    busy: dict[Child, Task] = {}
+    children: set[Child] = set()
+    with selectors.DefaultSelector() as selector:
+        try:
+            while True:
+                while waiting and not stop() and (idle or len(children) < workers):
+                    task = waiting.popleft()
+                    if task.point_index in given_up:
+                        continue
+                    if not idle:
+                        child = Child(directory, device)
+                        children.add(child)
+                        selector.register(child, selectors.EVENT_READ)
+                        idle.append(child)
+                    busy[child := idle.pop()] = task
+                    child.send("make", task)
+                if not busy:
+                    break
+                for key, _ in selector.select(timeout=_POLL_SECONDS):
+                    child = cast(Child, key.fileobj)
+                    answer = child.receive()
+                    task = busy.pop(child)
+                    if answer is not None:
+                        idle.append(child)
+                        yield Done(task, answer[0])
+                        continue
+                    selector.unregister(child)
+                    children.remove(child)
+                    child.close()
+                    deaths[task] += 1
+                    if deaths[task] < ATTEMPTS:
+                        waiting.append(task)
+                    else:
+                        given_up.add(task.point_index)
+                        yield Failed(task, f"its worker {child.ending()}")
+        except BaseException:
+            for child in children:
+                child.kill()
+            raise
+        for child in children:
             child.close()
