@@ -9,7 +9,7 @@ from mcnet.activations import Activation
 from mcnet.expressions import Expression, assignments
 
 _HEADER = """
-static __device__ __forceinline__ mc_real mc_maximum(mc_real a, mc_real b) { return a < b ? b : a; }  // keeps a NaN in a
+static __device__ __forceinline__ mc_real mc_maximum(mc_real a, mc_real b) { return a < b ? b : a; }  // keeps NaN
 static __device__ __forceinline__ mc_real mc_minimum(mc_real a, mc_real b) { return a > b ? b : a; }
 """
 _NAMES = {"abs": "fabs", "maximum": "mc_maximum", "minimum": "mc_minimum"}  # others as in C, overloaded for float

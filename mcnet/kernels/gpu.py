@@ -13,13 +13,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from mcnet import streams
+from mcnet.activations import Activation
 from mcnet.kernels.modules import AbstractModule, Program
+from mcnet.kernels.reference import Activated, Chain, check_chain
 from mcnet.streams import Key
 
 Array = Any
 """An array of the device."""
 
-FILL_THREADS = 128
+OPTIONS = ("-std=c++17", "--fmad=false")
+"""Of the compiler. No product is fused with a sum unless the source says so: a difference of equal numbers is zero, and
+the same source built for the host gives the same bits, up to the functions of the C library."""
+
+FILL_THREADS = WEIGHT_THREADS = ACTIVATE_THREADS = 128
+MOST_VECTORS = 8
+"""Vectors whose sums fit the registers of a thread, and above which making W and multiplying is faster."""
+
+FUSED_MOMENTS = 4
+"""Inputs whose moments fit the registers of a thread."""
+
+MOST_INPUTS = 16
+"""Inputs whose small matrices fit the memory that the threads of a block share."""
+
 RUNS = 8
 """Counters of a row that one thread of the fill makes before another block takes a share of the row."""
 
@@ -105,6 +121,140 @@ class Kernels:
             *words(stop - start, rows, columns, counters, start, role << 24 | layer, first_row, first_column, *key),
         )
         return out
+
+    def conditioned_chain(
+        self,
+        key: Key,
+        start: int,
+        stop: int,
+        gram: Array,
+        *,
+        activation: Activation,
+        weights: str,
+        width: int,
+        depth: int,
+        sigma_w2: float,
+        sigma_b2: float,
+        input_dimension: int,
+        precision: str = "mixed",
+    ) -> Chain:
+        """Gram matrices of a dense network layer by layer; see :func:`mcnet.kernels.reference.conditioned_chain`.
+
+        As the CPU: float32 units where ``precision`` is ``mixed`` and T < M, all sums of more than 64 units and the
+        algebra of Gram matrices in float64. At most :data:`MOST_INPUTS` inputs (ValueError).
+        """
+        check_chain(gram, weights, width)
+        inputs = int(gram.shape[-1])
+        if inputs > MOST_INPUTS:
+            raise ValueError(f"{inputs} inputs: the fused chain of a GPU holds at most {MOST_INPUTS}")
+        shape = (stop - start, depth, inputs, inputs)
+        result = Chain(self.xp.empty(shape, dtype=self.xp.float64), self.xp.empty(shape, dtype=self.xp.float64))
+        if stop > start:
+            mixed = precision == "mixed" and inputs < width
+            program = chain_program(activation, weights, inputs, width, double=not mixed)
+            self.compiled(program).launch(
+                "mc_chain",
+                (stop - start,),
+                (dict(program.macros)["MC_BLOCK"],),
+                *result,
+                self.xp.ascontiguousarray(gram, dtype=self.xp.float64),
+                *words(gram.shape[0], depth, width, input_dimension, start, *key),
+                np.float64(sigma_w2),
+                np.float64(sigma_b2),
+                np.float64(2.0**-18 if mixed else 2.0**-28),
+                *words(activation.homogeneous, float(activation.phi(0.0)) == 0.0),
+            )
+        return result
+
+    def apply_weights(
+        self,
+        key: Key,
+        start: int,
+        stop: int,
+        x: Array,
+        *,
+        law: str,
+        layer: int,
+        units: int,
+        inputs: int,
+        scale: float,
+        transpose: bool,
+    ) -> Array:
+        """Products with explicit weights that are made in registers; see :func:`mcnet.kernels.reference.apply_weights`.
+
+        Of the type of x (float32 or float64); at most :data:`MOST_VECTORS` vectors (ValueError). Worth it for few
+        vectors: weights are made again for every product.
+        """
+        vectors = int(x.shape[1])
+        if vectors > MOST_VECTORS:
+            raise ValueError(f"{vectors} vectors: weights made in registers serve at most {MOST_VECTORS}")
+        networks, length = stop - start, inputs if transpose else units
+        out = self.xp.empty((networks, vectors, length), dtype=x.dtype)
+        if out.size:
+            per_block = WEIGHT_THREADS * (4 if transpose else 1)
+            parts = -(-length // per_block)
+            self.compiled(weights_program(law, vectors, double=x.dtype == self.xp.float64)).launch(
+                "mc_apply_transpose" if transpose else "mc_apply",
+                (parts * networks,),
+                (WEIGHT_THREADS,),
+                out,
+                self.xp.ascontiguousarray(x),
+                *words(x.shape[0], units, inputs, parts, start, streams.WEIGHTS << 24 | layer, *key),
+                np.float64(scale),
+            )
+        return out
+
+    def activate(self, activation: Activation, u: Array) -> Activated:
+        """phi(u), phi'(u) and the second moments of a layer; see :func:`mcnet.kernels.reference.activate`.
+
+        h and slope have the type of u, the moments are float64. In one pass for up to :data:`FUSED_MOMENTS` inputs;
+        above, the moments are matrix products.
+        """
+        xp = self.xp
+        networks, rows, width = (int(size) for size in u.shape)
+        u, double = xp.ascontiguousarray(u), u.dtype == xp.float64
+        h, slope = xp.empty_like(u), xp.empty_like(u)
+        moments = rows <= FUSED_MOMENTS
+        shape = (networks, rows, rows) if moments else (0,)
+        u_gram, h_gram = xp.empty(shape, dtype=xp.float64), xp.empty(shape, dtype=xp.float64)
+        if networks:
+            parts = 1 if moments else -(-width // ACTIVATE_THREADS)
+            self.compiled(activate_program(activation, rows, double=double)).launch(
+                "mc_activate",
+                (networks * parts,),
+                (ACTIVATE_THREADS,),
+                h,
+                slope,
+                u_gram,
+                h_gram,
+                u,
+                *words(rows, width, parts),
+            )
+        if not moments:
+            wide_u, wide_h = u.astype(xp.float64), h.astype(xp.float64)
+            u_gram, h_gram = (xp.matmul(x, xp.swapaxes(x, 1, 2)) / width for x in (wide_u, wide_h))
+        return Activated(h, slope, u_gram, h_gram)
+
+
+def weights_program(law: str, vectors: int, *, double: bool) -> Program:
+    """Products of so many vectors with explicit weights of a law."""
+    macros = {"MC_T": vectors, "MC_UNIFORM": law == "uniform", "MC_DOUBLE": double, "MC_BLOCK": WEIGHT_THREADS}
+    return Program("weights", tuple((name, int(value)) for name, value in macros.items()))
+
+
+def activate_program(activation: Activation, rows: int, *, double: bool) -> Program:
+    """Activation of a layer of so many inputs."""
+    moments = {"MC_T": rows} if rows <= FUSED_MOMENTS else {}
+    macros = {"MC_MOMENTS": bool(moments), "MC_DOUBLE": double, "MC_BLOCK": ACTIVATE_THREADS, **moments}
+    return Program("activate", tuple((name, int(value)) for name, value in macros.items()), activation)
+
+
+def chain_program(activation: Activation, weights: str, inputs: int, width: int, *, double: bool) -> Program:
+    """The chain for some networks; the number of threads, hence the order of sums, depends on the width alone."""
+    counters = -(-width // 4)
+    threads = min(128, max(32, 1 << (-(-counters // 2) - 1).bit_length())) if inputs <= 4 else 128
+    macros = {"MC_T": inputs, "MC_HAAR": weights == "orthogonal", "MC_DOUBLE": double, "MC_BLOCK": threads}
+    return Program("chain", tuple((name, int(value)) for name, value in macros.items()), activation)
 
 
 def words(*values: int) -> tuple[np.uint32, ...]:

@@ -41,7 +41,7 @@ class Program:
         """The whole source, one text without includes."""
         defined = "".join(f"#define {name} {value}\n" for name, value in self.macros)
         given = "" if self.activation is None else activation_source(self.activation)
-        headers = "".join(_file(name) for name in HEADERS)
+        headers = "".join(map(_file, HEADERS)) + (_file("grams.cuh") if "MC_T" in dict(self.macros) else "")
         return f"{defined}{headers}{given}{_file(f'{self.name}.cu')}"
 
     @property

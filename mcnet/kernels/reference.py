@@ -21,6 +21,44 @@ class Chain(NamedTuple):
     h: NDArray[np.float64]
 
 
+class Activated(NamedTuple):
+    """What one pass over a layer gives.
+
+    Attributes
+    ----------
+    h : ndarray, shape (N, T, M)
+        phi(u) in the difference basis.
+    slope : ndarray, shape (N, T, M)
+        phi'(u) of the inputs themselves.
+    u_gram, h_gram : ndarray, shape (N, T, T)
+        u.u/M and h.h/M, float64, in the difference basis.
+    """
+
+    h: NDArray[Any]
+    slope: NDArray[Any]
+    u_gram: NDArray[np.float64]
+    h_gram: NDArray[np.float64]
+
+
+class TangentChain(NamedTuple):
+    """Gram matrices of signal and errors of layers 1 to depth, difference basis, (N, depth, T, T), float64.
+
+    Attributes
+    ----------
+    u, h : ndarray
+        u.u/M and h.h/M.
+    b : ndarray
+        d.d of the errors d^l(t) = df(t)/du^l, divided by 4^exponent.
+    exponent : ndarray, shape (N, depth)
+        Zero unless the errors grow or shrink out of the range of float64 squares.
+    """
+
+    u: NDArray[np.float64]
+    h: NDArray[np.float64]
+    b: NDArray[np.float64]
+    exponent: NDArray[np.float64]
+
+
 def normals(
     key: Key,
     start: int,
@@ -172,3 +210,147 @@ def conditioned_chain(
             k = h @ h.T / width
             chain.u[n, layer - 1], chain.h[n, layer - 1] = u @ u.T / width, k
     return chain
+
+
+def apply_weights(
+    key: Key,
+    start: int,
+    stop: int,
+    x: NDArray[Any],
+    *,
+    law: str,
+    layer: int,
+    units: int,
+    inputs: int,
+    scale: float,
+    transpose: bool,
+) -> NDArray[np.float64]:
+    """Products with the explicit weights of networks start to stop - 1: scale W x, or scale W^T x.
+
+    Parameters
+    ----------
+    key, start, stop
+        As for :func:`normals`.
+    x : ndarray, shape (N or 1, T, inputs), or (N or 1, T, units) for the transpose
+    law : str
+        ``gaussian``: entries of W are the normals of role WEIGHTS; ``uniform``: its uniforms.
+    layer, units, inputs : int
+        Index of the matrix, its rows and columns.
+    scale : float
+    transpose : bool
+
+    Returns
+    -------
+    ndarray, shape (N, T, units), or (N, T, inputs) for the transpose
+    """
+    numbers = {"gaussian": normals, "uniform": uniforms}[law]
+    w = numbers(key, start, stop, streams.WEIGHTS, layer, units, inputs, dtype=np.float64)
+    product: NDArray[np.float64] = np.matmul(np.asarray(x, np.float64), w if transpose else np.swapaxes(w, 1, 2))
+    return scale * product
+
+
+def activate(activation: Activation, u: NDArray[Any]) -> Activated:
+    """phi(u), phi'(u) and the second moments of a layer, (N, T, M) in the difference basis of the inputs."""
+    u = np.asarray(u, np.float64)
+    plain = u[:, :1] + np.concatenate([np.zeros_like(u[:, :1]), u[:, 1:]], axis=1)
+    h = np.array(activation.phi(plain))
+    h[:, 1:] -= h[:, :1]
+    u_gram, h_gram = (rows @ np.swapaxes(rows, 1, 2) / rows.shape[2] for rows in (u, h))
+    return Activated(h, activation.dphi(plain), u_gram, h_gram)
+
+
+def tangent_chain(
+    key: Key,
+    start: int,
+    stop: int,
+    gram: NDArray[np.float64],
+    *,
+    activation: Activation,
+    width: int,
+    depth: int,
+    sigma_w2: float,
+    sigma_b2: float,
+    readout: bool,
+    precision: str = "float64",
+) -> TangentChain:
+    """Gram matrices of signal and back-propagated errors, Gaussian weights, exact in distribution at finite width.
+
+    They give the tangent kernel in every parametrisation, Theta = sum_l B^l o (alpha_l K^(l-1) + beta_l).
+
+    Parameters
+    ----------
+    key, start, stop, gram, activation, width, depth, sigma_w2, sigma_b2, precision
+        As for :func:`conditioned_chain`.
+    readout : bool
+        True: errors of one output with Gaussian weights. False: the error at h^depth is one vector of independent
+        N(0, 1/M) for all inputs (role PROBES, layer depth + 1).
+
+    Returns
+    -------
+    TangentChain
+
+    Notes
+    -----
+    The transposed weights are asked d^l (difference basis, r its lower Cholesky factor) after they have answered the
+    forward questions X = (sqrt(sigma_w2/M) h, sqrt(sigma_b2) e_0) = R A by Z:
+
+        V^T d = r G + (d Z^T - r G A^T) A,      A orthonormal rows, G fresh normals of role BACKWARD,
+
+    the same rows of the same streams as :class:`mcnet.weights.conditioned.ConditionedGaussian`.
+    """
+    inputs = gram.shape[-1]
+    shape = (stop - start, depth, inputs, inputs)
+    chain = TangentChain(np.empty(shape), np.empty(shape), np.empty(shape), np.zeros(shape[:2]))
+    step, bias = np.sqrt(sigma_w2 / width), np.sqrt(sigma_b2)
+    for n in range(stop - start):
+        k = gram[min(n, len(gram) - 1)]
+        first, z, h, p = [], [], [], []
+        for layer in range(1, depth + 2):
+            s = sigma_w2 * k
+            s[0, 0] += sigma_b2
+            first.append(factor(s))
+            columns = width if layer <= depth else 1
+            z.append(streams.normals(key, start + n, streams.FORWARD, layer, inputs, columns).astype(np.float64))
+            if layer > depth:
+                break
+            u = first[-1] @ z[-1]
+            plain = u[0] + np.r_[np.zeros((1, width)), u[1:]]
+            y = np.array(activation.phi(plain))
+            y[1:] -= y[0]
+            h.append(y)
+            p.append(np.array(activation.dphi(plain)))
+            k = y @ y.T / width
+            chain.u[n, layer - 1], chain.h[n, layer - 1] = u @ u.T / width, k
+        d = np.eye(inputs, 1)
+        for layer in range(depth, 0, -1):
+            if layer == depth and not readout:
+                probe = streams.normals(key, start + n, streams.PROBES, depth + 1, 1, width)
+                y = np.eye(inputs, 1) @ probe.astype(np.float64) / np.sqrt(width)
+            else:
+                g = _questions(key, start + n, layer + 1, inputs, width)
+                x = np.concatenate([step * h[layer - 1], bias * np.eye(inputs, 1)], axis=1)
+                a = _solved(first[layer], x)  # orthonormal rows
+                r = factor(d @ d.T)
+                y = step * (r @ g + (d @ z[layer].T - r @ g @ a.T) @ a)[:, :width]
+            d = p[layer - 1] * y
+            d[1:] += (p[layer - 1][1:] - p[layer - 1][0]) * y[0]
+            chain.b[n, layer - 1] = d @ d.T
+    return chain
+
+
+def _questions(key: Key, network: int, layer: int, rows: int, width: int) -> NDArray[np.float64]:
+    """Backward normals of a layer with the bias coordinate last, (rows, width + 1)."""
+    parts = [
+        streams.normals(key, network, streams.BACKWARD, layer, rows, columns, 0, first)
+        for first, columns in ((0, width), (streams.BIAS_COLUMN, 1))
+    ]
+    return np.concatenate(parts, axis=1).astype(np.float64)
+
+
+def _solved(a: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """a^-1 x for lower triangular a; a zero pivot gives a row of zeros."""
+    rows = np.zeros_like(x)
+    for t in range(len(a)):
+        if a[t, t] > 0:
+            rows[t] = (x[t] - a[t, :t] @ rows[:t]) / a[t, t]
+    return rows

@@ -82,7 +82,7 @@ def host_text(program: Program) -> str:
         values = ", ".join(f"a{n}" for n in range(len(types)))
         launchers.append(
             f'extern "C" int host_{kernel}(const unsigned* size, int order{parameters}) '
-            f"{{ return host::launch(size, order, [=] {{ {kernel}({values}); }}); }}\n"
+            f"{{ return host_launch(size, order, [=] {{ {kernel}({values}); }}); }}\n"
         )
     return _HEADER.read_text(encoding="utf-8") + program.text + "".join(launchers)
 
@@ -92,7 +92,8 @@ def library(text: str) -> ctypes.CDLL:
     executable = compiler()
     if executable is None:
         raise FileNotFoundError("g++ is missing: the CUDA kernels cannot be built for the host")
-    options = ["-std=c++17", "-O1", "-march=native", "-ffp-contract=off", "-w", "-shared", "-fPIC", "-x", "c++"]
+    options = ["-std=c++17", "-nostdinc++", "-O1", "-march=native", "-ffp-contract=off", "-w"]
+    options += ["-shared", "-fPIC", "-x", "c++"]
     digest = hashlib.sha256((text + str(options) + executable).encode()).hexdigest()[:24]
     folder = Path(tempfile.gettempdir()) / f"mcnet-cuda-host-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)

@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-OPTIONS = ("-std=c++17", "--ptxas-options=-v", "-diag-suppress=177", "-Werror=all-warnings")  # 177: unused functions
+from mcnet.kernels import gpu
+
+OPTIONS = ("--ptxas-options=-v", "-diag-suppress=177", "-Werror=all-warnings")  # 177: unused functions
 
 
 class Compiled(NamedTuple):
@@ -43,14 +45,14 @@ def architectures() -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def compiled(text: str, architecture: int) -> Compiled:
-    """Compile a program; raises RuntimeError with the compiler's log."""
+def compiled(text: str, architecture: int, ptx: bool = False) -> Compiled:
+    """Compile a program to machine code, or to PTX; raises RuntimeError with the compiler's log."""
     library = nvrtc()
     assert library is not None
     program = ctypes.c_void_p()
     assert library.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"program.cu", 0, None, None) == 0
     try:
-        options = [option.encode() for option in (*OPTIONS, f"-arch=sm_{architecture}")]
+        options = [option.encode() for option in (*OPTIONS, *gpu.OPTIONS, f"-arch=sm_{architecture}")]
         failed = library.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*options))
         size = ctypes.c_size_t()
         library.nvrtcGetProgramLogSize(program, ctypes.byref(size))
@@ -59,9 +61,10 @@ def compiled(text: str, architecture: int) -> Compiled:
         said = log.value.decode()
         if failed:
             raise RuntimeError(said)
-        library.nvrtcGetCUBINSize(program, ctypes.byref(size))
+        kind = "PTX" if ptx else "CUBIN"
+        getattr(library, f"nvrtcGet{kind}Size")(program, ctypes.byref(size))
         code = ctypes.create_string_buffer(size.value)
-        library.nvrtcGetCUBIN(program, code)
+        getattr(library, f"nvrtcGet{kind}")(program, code)
     finally:
         library.nvrtcDestroyProgram(ctypes.byref(program))
     return Compiled(
