@@ -153,7 +153,9 @@ def _asked_fit(asked: Row, families: tuple[Judged, ...]) -> list[Row]:
         scales = expected_scales(judged.family, judged.columns, judged.moments, judged.predicted)
         for j, column in enumerate(judged.columns):
             layer = asked.get("layer", judged.family.first.depth)
-            if column.observable != asked["observable"] or column.layer != layer or not scales.varying[j]:
+            if column.observable != asked["observable"] or column.layer not in (None, layer):
+                continue
+            if not scales.varying[j]:
                 continue
             y = np.array([[m.mean[j]] for m in judged.moments])
             error = np.array([[m.mean_error[j]] for m in judged.moments])

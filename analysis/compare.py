@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis import study
+from analysis.catalog import OBSERVABLES, predict
 from analysis.coefficients import fit_family
-from analysis.estimate import Moments, moments
-from analysis.predictions import OBSERVABLES, Predicted, Theory
-from analysis.study import Column, Family
+from analysis.estimate import Floats, Moments, moments
+from analysis.predictions import Predicted, Theory
+from analysis.study import Column, Family, Setting
 from analysis.table import SUPPORT, Row, Scales, comparison, expected_scales
 from analysis.verdict import Verdict
 
@@ -56,14 +57,14 @@ def judge_family(tree: xarray.DataTree, family: Family, theory: Theory) -> Judge
     sources = [observable.source for observable in OBSERVABLES.values()]
     columns = study.columns(tree, family.first, sources)
     layers = study.thinned(family.first.depth)
-    tabled = [j for j, column in enumerate(columns) if column.layer in layers or column.layer == 0]
+    tabled = [j for j, column in enumerate(columns) if column.layer in (None, 0, *layers)]
     if not family.first.fluctuating:
-        tabled = [j for j in tabled if columns[j].layer > 0]  # the inputs themselves: exact
+        tabled = [j for j in tabled if columns[j].layer != 0]  # the inputs themselves: exact
     measured = [
         moments(study.reader(tree, setting, sources), networks=setting.networks, columns=len(columns), joint=tabled)
         for setting in family.settings
     ]
-    predicted = theory.predict(family.first, columns)
+    predicted = predict(theory, family.first, columns)
     at = np.array(tabled, dtype=np.intp)
     table = [columns[j] for j in tabled]
     of_table = [_take(m, at) for m in measured]
@@ -101,6 +102,7 @@ def _point_rows(
     rows = []
     for setting, m in zip(family.settings, measured, strict=True):
         width = float(setting.width)
+        exact_moments = _exact_moments(setting, columns)
         to_first = np.isfinite(predicted.a1)
         mean = np.where(to_first, predicted.limit + predicted.a1 / width, predicted.limit)
         mean_neglected = np.where(to_first, scales.mean_growth / width, 1.0) * scales.mean / width
@@ -115,7 +117,11 @@ def _point_rows(
                 scales.variance * scales.variance_growth / width**2,
             ),
         }
-        for statistic, (value, error, support, prediction, neglected) in table.items():
+        for (statistic, (value, error, support, prediction, neglected)), known in zip(
+            table.items(), exact_moments, strict=True
+        ):
+            prediction = np.where(np.isfinite(known), known, prediction)
+            neglected = np.where(np.isfinite(known), 0.0, neglected)
             for j, column in enumerate(columns):
                 if not (scales.varying[j] and np.isfinite(prediction[j]) and np.isfinite(value[j])):
                     continue
@@ -124,7 +130,8 @@ def _point_rows(
                     continue
                 if support[j] < SUPPORT:
                     _count(left_out, "scores at single widths (errors from too few effective networks)")
-                order = "exact" if exact[statistic][j] else "1/M" if statistic == "variance" or to_first[j] else "limit"
+                to_all_orders = exact[statistic][j] or np.isfinite(known[j])
+                order = "exact" if to_all_orders else "1/M" if statistic == "variance" or to_first[j] else "limit"
                 rows.append(
                     comparison(
                         column,
@@ -140,6 +147,17 @@ def _point_rows(
                     )
                 )
     return rows
+
+
+def _exact_moments(setting: Setting, columns: Sequence[Column]) -> tuple[Floats, Floats]:
+    """Means and variances that are known to all orders in 1/M at the width of a setting; NaN elsewhere."""
+    known = np.full((2, len(columns)), np.nan)
+    for j, column in enumerate(columns):
+        exact = OBSERVABLES[column.observable].exact
+        found = exact(setting, column) if exact is not None else None
+        if found is not None:
+            known[:, j] = found
+    return known[0], known[1]
 
 
 def _notes(family: Family, columns: Sequence[Column], measured: Sequence[Moments], theory: Theory) -> list[str]:

@@ -10,9 +10,9 @@ from matplotlib import colormaps, rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from analysis.catalog import OBSERVABLES
 from analysis.compare import Judged
 from analysis.drawing import INK, STYLE, Drawing, describe, legend
-from analysis.predictions import OBSERVABLES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +24,7 @@ SHOWN_FAMILIES = 8
 def depth_curves(judged: Judged) -> Drawing | None:
     """Lengths and correlation against depth at several widths, and their 1/M coefficients."""
     names = [name for name in ("q", "c") if any(column.observable == name for column in judged.columns)]
-    names = names or sorted({column.observable for column in judged.columns})[:1]
+    names = names or sorted({column.observable for column in judged.columns if column.layer is not None})[:1]
     if not names:
         return None
     order = list(range(len(judged.family.settings)))
@@ -52,7 +52,7 @@ def depth_curves(judged: Judged) -> Drawing | None:
 def _series(judged: Judged, name: str) -> tuple[np.ndarray[Any, Any], list[int]]:
     """Layers and columns of the first input or pair of an observable."""
     first = next(column.inputs for column in judged.columns if column.observable == name)
-    at = [j for j, c in enumerate(judged.columns) if c.observable == name and c.inputs == first and c.layer > 0]
+    at = [j for j, c in enumerate(judged.columns) if c.observable == name and c.inputs == first and c.layer]
     return np.array([judged.columns[j].layer for j in at]), at
 
 

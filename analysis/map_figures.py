@@ -10,10 +10,10 @@ from matplotlib import colormaps, rc_context
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from analysis.catalog import OBSERVABLES
 from analysis.compare import Judged
 from analysis.drawing import INK, STYLE, Drawing
 from analysis.estimate import Floats
-from analysis.predictions import OBSERVABLES
 from mcnet.activations import Activation
 from mcnet.theory import mean_field
 

@@ -1,21 +1,22 @@
-"""What theory says about each observable: one entry of the registry per observable."""
+"""What a prediction is: limits and 1/M coefficients of an observable, exact moments, and the theory behind them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
 from analysis.estimate import Floats
-from analysis.study import Column, Setting
+from analysis.study import Column, Picks, Setting, Source
 from mcnet.theory import finite_width
 from mcnet.theory.finite_width import Coefficients
 
 
 class Curve(NamedTuple):
-    """Prediction for one input or pair, entry l of each array for layer l = 0..depth; NaN where there is none.
+    """Prediction for one input or pair, entry l of each array for layer l = 0..depth (one entry if there are no
+    layers); NaN where there is none.
 
     ``exact_mean`` and ``exact_variance`` mark layers where limit + a1/M and v1/M hold at every M.
     """
@@ -37,6 +38,13 @@ class Predicted(NamedTuple):
     exact_variance: Floats
 
 
+class ExactMoments(NamedTuple):
+    """Mean and variance at a width, exact to all orders."""
+
+    mean: float
+    variance: float
+
+
 @dataclass(frozen=True)
 class Observable:
     """An observable that is analysed.
@@ -45,31 +53,51 @@ class Observable:
     ----------
     name, group : str
         Of the dataset variable.
-    first_layer : int
-        Lowest layer where it is defined.
+    first_layer : int or None
+        Lowest layer where it is defined; None if it has no layers.
     symbol : str
         For figures, in TeX.
     natural_scale : callable
-        From limits to the size of a fluctuation that would be "of order one": the length itself, 1 - |c| for a
-        correlation. Sets the expected size of higher orders in 1/M.
+        ``natural_scale(column, limits)`` -> the size of a fluctuation that would be "of order one": the length itself,
+        1 - |c| for a correlation. ``limits`` has those of all columns. Sets the expected size of higher orders in 1/M.
+    curve : callable
+        ``curve(theory, setting, index)`` -> Curve for the input (a,) or the pair (a, b).
     backward : bool
         Whether it comes from the backward pass. Forward observables of one layer share their expected growth of
         orders, backward ones have their own.
-    curve : callable
-        ``curve(theory, setting, index)`` -> Curve for the input (a,) or the pair (a, b).
+    exact : callable, optional
+        ``exact(setting, column)`` -> moments at the width of the setting where they are known to all orders, or None.
+    picks : callable, optional
+        ``picks(setting, dims)`` -> what is read of a variable without layers: inputs of the column -> place along each
+        dimension (a slice: its mean). By default the one number that there is.
+    variable : str
+        Name of the dataset variable where it is not ``name``.
+    power : int
+        Of the width, in the ``standard`` parametrisation: values are divided by it before they are analysed.
     """
 
     name: str
     group: str
-    first_layer: int
+    first_layer: int | None
     symbol: str
-    natural_scale: Callable[[Floats], Floats]
+    natural_scale: Callable[[Column, Mapping[Column, float]], float]
     curve: Callable[[Theory, Setting, tuple[int, ...]], Curve]
     backward: bool = False
+    exact: Callable[[Setting, Column], ExactMoments | None] | None = None
+    picks: Callable[[Setting, tuple[str, ...]], Picks] | None = None
+    variable: str = ""
+    power: int = 0
 
     @property
-    def source(self) -> tuple[str, str, int]:
-        return self.name, self.group, self.first_layer
+    def source(self) -> Source:
+        """Where its values are."""
+        return Source(
+            self.name, self.group, self.variable or self.name, self.first_layer, self.picks or _whole, self.power
+        )
+
+
+def _whole(setting: Setting, dims: tuple[str, ...]) -> Picks:
+    return {(): {}}
 
 
 @dataclass(frozen=True)
@@ -106,7 +134,7 @@ class Theory:
         gram = setting.gram[np.ix_(index, index)]
         ratio = setting.input_dimension / setting.width
         orthogonal = law["weights"] == "orthogonal"
-        first_layer_matters = orthogonal or setting.fluctuating
+        first_layer_matters = setting.input_ratio is not None
         key = (
             gram.tobytes(),
             setting.activation.label,
@@ -116,6 +144,8 @@ class Theory:
             law["depth"],
             setting.fluctuating,
             ratio if first_layer_matters else None,
+            law["parameterization"],
+            law["train_biases"],
         )
         if key not in self._cache:
             self._cache[key] = finite_width.coefficients(
@@ -125,116 +155,19 @@ class Theory:
                 law["sigma_w2"],
                 law["sigma_b2"],
                 law["depth"],
-                "ntk",
-                False,
+                law["parameterization"],
+                law["train_biases"],
                 not setting.fluctuating,
                 input_over_width=ratio if first_layer_matters else 1.0,
             )
         return self._cache[key]
 
-    def predict(self, setting: Setting, columns: Sequence[Column]) -> Predicted:
-        """Predictions for columns; NaN where :meth:`why_no_limit` or :meth:`why_no_coefficients` has a reason."""
-        curves: dict[tuple[str, tuple[int, ...]], Curve] = {}
-        table = np.full((5, len(columns)), np.nan)
-        table[3:] = 0.0
-        if self.why_no_limit(setting) is None:
-            for j, column in enumerate(columns):
-                place = (column.observable, column.inputs)
-                if place not in curves:
-                    curves[place] = OBSERVABLES[column.observable].curve(self, setting, column.inputs)
-                table[:, j] = [values[column.layer] for values in curves[place]]
-            if self.why_no_coefficients(setting) is not None:
-                table[1:3] = np.nan
-                table[3:] = 0.0
-        return Predicted(table[0], table[1], table[2], table[3] > 0, table[4] > 0)
 
-
-def _q(theory: Theory, setting: Setting, index: tuple[int, ...]) -> Curve:
-    c = theory.coefficients(setting, index)
-    limit, a1, v1 = (_layers(x[:, 0, 0], 1) for x in (c.q_limit, c.q_mean, c.q_variance))
-    return Curve(limit, a1, v1, _exact_mean(setting, a1), _exact_first(setting, a1))
-
-
-def _q_hat(theory: Theory, setting: Setting, index: tuple[int, ...]) -> Curve:
-    c = theory.coefficients(setting, index)
-    limit, a1, v1 = (_layers(x[:, 0, 0], 0) for x in (c.q_hat_limit, c.q_hat_mean, c.q_hat_variance))
-    return Curve(limit, a1, v1, _exact_mean(setting, a1), _exact_first(setting, a1))
-
-
-def _c(theory: Theory, setting: Setting, index: tuple[int, ...]) -> Curve:
-    c = theory.coefficients(setting, index)
-    assert c.c_limit is not None
-    assert c.c_mean is not None
-    assert c.c_variance is not None
-    limit, a1, v1 = (_layers(x, 1) for x in (c.c_limit, c.c_mean, c.c_variance))
-    nowhere = np.zeros_like(limit)
-    return Curve(limit, a1, v1, nowhere, nowhere)
-
-
-def _q_tilde(theory: Theory, setting: Setting, index: tuple[int, ...]) -> Curve:
-    """Mean over the outputs of |df/du|^2: the limit and a1 are those of one output, v1 only if there is just one.
-
-    Without a readout the error at the top is a Gaussian vector of mean square length 1 instead of sigma_w2.
-    """
-    c = theory.coefficients(setting, index)
-    outputs = int(setting.law["outputs"] or 0)
-    unit = 1.0 if outputs else 1.0 / setting.law["sigma_w2"]
-    limit = unit * _layers(c.q_tilde_limit[:, 0, 0], 1)
-    a1, v1 = unit * _layers(c.q_tilde_mean[:, 0, 0], 1), unit**2 * _layers(c.q_tilde_variance[:, 0, 0], 1)
-    unknown = np.full_like(limit, np.nan)
-    if setting.law["normalization"] != "none":
-        limit = unknown
-    if outputs and (setting.law["readout"] != "gaussian" or setting.law["normalization"] != "none"):
-        a1 = unknown
-    nowhere = np.zeros_like(limit)
-    return Curve(limit, a1, v1 if outputs <= 1 and np.isfinite(a1[-1]) else unknown, nowhere, nowhere)
-
-
-def _chi(theory: Theory, setting: Setting, index: tuple[int, ...]) -> Curve:
-    """The mean of ratios has no 1/M theory here; its limit is the ratio of the limits."""
-    q_tilde = _q_tilde(theory, setting, index).limit
-    unknown = np.full_like(q_tilde, np.nan)
-    limit = unknown.copy()
-    limit[2:] = q_tilde[1:-1] / q_tilde[2:]
-    nowhere = np.zeros_like(limit)
-    return Curve(limit, unknown, unknown, nowhere, nowhere)
-
-
-def _layers(values: Floats, first: int) -> Floats:
-    """Values of the layers first..depth as layers 0..depth."""
-    return np.concatenate([np.full(first, np.nan), values])
-
-
-def _exact_first(setting: Setting, like: Floats) -> Floats:
-    """Layer 1 of Gaussian weights and fixed inputs: independent units, so mean and variance end with 1/M."""
-    flags = np.zeros_like(like)
-    flags[1] = setting.law["weights"] == "gaussian" and not setting.fluctuating
-    return flags
-
-
-def _exact_mean(setting: Setting, like: Floats) -> Floats:
-    """Homogeneous phi and Gaussian weights: E|h|^2 is linear in |h|^2 of the layer below, so means have no 1/M."""
-    if setting.activation.homogeneous and setting.law["weights"] == "gaussian":
-        return np.ones_like(like)
-    return _exact_first(setting, like)
-
-
-def _length(limit: Floats) -> Floats:
-    return np.abs(limit)
-
-
-def _room(limit: Floats) -> Floats:
-    """Distance of a correlation from +-1."""
-    return 1.0 - np.abs(limit)
-
-
-OBSERVABLES: dict[str, Observable] = {
-    observable.name: observable
-    for observable in (
-        Observable("q", "signal", 1, r"q", _length, _q),
-        Observable("q_hat", "signal", 1, r"\hat q", _length, _q_hat),
-        Observable("c", "signal", 1, r"c", _room, _c),
-        Observable("q_tilde", "signal", 1, r"\tilde q", _length, _q_tilde, backward=True),
-        Observable("chi", "signal", 2, r"\chi", _length, _chi, backward=True),
-    )
-}
+def homogeneous_slope(setting: Setting) -> float | None:
+    """Slope below zero of phi = u (u > 0), slope u (u < 0) in a network without biases on fixed inputs; else None."""
+    phi = setting.activation
+    fitting = phi.homogeneous and setting.law["sigma_b2"] == 0.0 and not setting.fluctuating
+    if not fitting or setting.law["weights"] not in ("gaussian", "orthogonal"):
+        return None
+    above, below = (float(phi.phi(np.array(u))) for u in (1.0, -1.0))
+    return -below if above == 1.0 else None

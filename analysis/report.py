@@ -164,7 +164,7 @@ def _coefficient_table(analysis: Analysis) -> Row:
     rows = []
     for judged in analysis.families:
         for row in judged.comparisons:
-            if row["statistic"] in ("a1", "v1", "limit") and row["layer"] == judged.family.first.depth:
+            if row["statistic"] in ("a1", "v1", "limit") and row["layer"] in (None, judged.family.first.depth):
                 rows.append(_row(row, describe(judged), grouped=True))
     left = len(rows) - ROWS
     caption = (
@@ -206,7 +206,7 @@ def _asked_table(analysis: Analysis) -> list[Row]:
         {
             "cells": [
                 row["observable"],
-                row["layer"],
+                "–" if row["layer"] is None else row["layer"],
                 _place(row),
                 row["model"],
                 ", ".join(f"{name} = {_pm(value, row['errors'][name])}" for name, value in row["coefficients"].items()),
@@ -249,7 +249,7 @@ def _row(row: Row, law: str, grouped: bool = False) -> Row:
         "cells": [
             *where,
             row["observable"],
-            row["layer"],
+            "–" if row["layer"] is None else row["layer"],
             _place(row),
             row["statistic"],
             _pm(row["measured"], row["error"]),
@@ -264,7 +264,7 @@ def _row(row: Row, law: str, grouped: bool = False) -> Row:
 def _place(row: Row) -> str:
     if "pair" in row:
         return "inputs {} and {}".format(*row["pair"])
-    return f"input {row['input']}"
+    return f"input {row['input']}" if "input" in row else "all inputs"
 
 
 def _pm(value: float, error: float) -> str:

@@ -10,9 +10,11 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from scipy import stats
 
+from analysis.catalog import OBSERVABLES
 from analysis.compare import Judged
 from analysis.drawing import COLOURS, INK, OTHER, STYLE, Drawing, legend
-from analysis.predictions import OBSERVABLES
+from analysis.study import column_of
+from analysis.table import natural_scales
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,14 +24,11 @@ def coefficients(families: Sequence[Judged]) -> Drawing | None:
     """Fitted against predicted coefficients a1 and v1 of all families, in natural units."""
     rows: dict[str, list[_Coefficient]] = {"a1": [], "v1": []}
     for judged in families:
-        size = {
-            (column.observable, column.inputs, column.layer): float(OBSERVABLES[column.observable].natural_scale(limit))
-            for column, limit in zip(judged.columns, judged.predicted.limit, strict=True)
-        }
+        scales = natural_scales(judged.columns, judged.predicted.limit).tolist()
+        size = dict(zip(judged.columns, scales, strict=True))
         for row in judged.comparisons:
             if row["statistic"] in rows and np.isfinite(row["z"]):
-                inputs = tuple(row["pair"]) if "pair" in row else (row["input"],)
-                unit = size[row["observable"], inputs, row["layer"]] ** (1 if row["statistic"] == "a1" else 2)
+                unit = size[column_of(row)] ** (1 if row["statistic"] == "a1" else 2)
                 numbers = (row[key] / unit for key in ("predicted", "measured", "error"))
                 rows[row["statistic"]].append(_Coefficient(row["observable"], *numbers))
     if not rows["a1"] and not rows["v1"]:

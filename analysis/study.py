@@ -58,6 +58,9 @@ class Setting:
         if they are drawn anew for every network.
     fluctuating : bool
         Whether the Gram differs from network to network.
+    tangent : str
+        "" if neither the tangent kernel nor the Fisher matrix was measured; "mean" if of several outputs only the mean
+        of their kernels was kept; else "entries".
     """
 
     index: int
@@ -68,6 +71,7 @@ class Setting:
     law: dict[str, Any]
     gram: Floats
     fluctuating: bool
+    tangent: str
 
     @property
     def depth(self) -> int:
@@ -78,23 +82,52 @@ class Setting:
         return int(self.law["inputs"])
 
     @property
+    def input_ratio(self) -> float | None:
+        """M_0/M where the law depends on it; None where it does not (given the Gram)."""
+        matters = self.fluctuating or self.law["weights"] != "gaussian"
+        matters = matters or (self.tangent and self.law["parameterization"] == "standard")  # alpha_1 = M_0
+        return self.input_dimension / self.width if matters else None
+
+    @property
     def point(self) -> dict[str, Any]:
         """The point as tables name it."""
         return {"width": self.width, **self.law}
 
 
 class Column(NamedTuple):
-    """One observable at one layer of one input ``(a,)`` or pair ``(a, b)``."""
+    """One observable at one layer (None: it has no layers) of one input ``(a,)``, pair ``(a, b)`` or all ``()``."""
 
     observable: str
     inputs: tuple[int, ...]
-    layer: int
+    layer: int | None
 
     @property
     def place(self) -> dict[str, Any]:
         """Where it is, as tables say it."""
-        where: dict[str, Any] = {"input": self.inputs[0]} if len(self.inputs) == 1 else {"pair": list(self.inputs)}
+        where: dict[str, Any] = {}
+        if self.inputs:
+            where = {"input": self.inputs[0]} if len(self.inputs) == 1 else {"pair": list(self.inputs)}
         return {"layer": self.layer, **where}
+
+
+def column_of(row: dict[str, Any]) -> Column:
+    """The column of a row of a table that has its observable and its place."""
+    inputs = tuple(row["pair"]) if "pair" in row else (row["input"],) if "input" in row else ()
+    return Column(row["observable"], inputs, row["layer"])
+
+
+Picks = dict[tuple[int, ...], dict[str, int | slice]]
+
+
+class Source(NamedTuple):
+    """Where the values of an observable are: see :class:`analysis.predictions.Observable`."""
+
+    name: str
+    group: str
+    variable: str
+    first_layer: int | None
+    picks: Callable[[Setting, tuple[str, ...]], Picks]
+    power: int
 
 
 @dataclass(frozen=True)
@@ -137,6 +170,7 @@ def settings(tree: xarray.DataTree) -> tuple[Setting, ...]:
                 law=law,
                 gram=_gram(law, None if grams is None else grams[i]),
                 fluctuating=law["fresh"] and law["input_kind"] not in _EXACT_KINDS,
+                tangent=_tangent(tree, law),
             )
         )
     return tuple(result)
@@ -146,43 +180,47 @@ def families(points: Sequence[Setting]) -> tuple[Family, ...]:
     """Points grouped by everything but the width, in order of first appearance."""
     groups: dict[str, list[Setting]] = {}
     for point in points:
-        # M_0/M enters the law of random inputs and of an orthogonal first layer; given the Gram, nothing else.
-        ratio = point.input_dimension / point.width if point.fluctuating or point.law["weights"] != "gaussian" else None
-        key = json.dumps([point.law, ratio, np.round(point.gram, 12).tolist(), point.fluctuating], default=str)
+        gram = np.round(point.gram, 12).tolist()
+        key = json.dumps([point.law, point.input_ratio, gram, point.fluctuating], default=str)
         groups.setdefault(key, []).append(point)
     return tuple(Family(tuple(sorted(group, key=lambda point: point.width))) for group in groups.values())
 
 
-def columns(tree: xarray.DataTree, setting: Setting, observables: Sequence[tuple[str, str, int]]) -> list[Column]:
-    """Columns that the dataset has for a point.
-
-    ``observables`` lists (name, group, first layer); those that were not measured are passed over.
-    """
+def columns(tree: xarray.DataTree, setting: Setting, sources: Sequence[Source]) -> list[Column]:
+    """Columns that the dataset has for a point; sources that were not measured are passed over."""
     result = []
-    for name, group, first in _measured(tree, observables):
-        dims = tree[group].to_dataset()[name].dims
-        for index in _indices(dims, setting.inputs):
-            result += [Column(name, index, layer) for layer in range(first, setting.depth + 1)]
+    for source, variable in _measured(tree, sources):
+        if source.first_layer is None:
+            result += [Column(source.name, index, None) for index in source.picks(setting, variable.dims[2:])]
+            continue
+        for index in _indices(variable.dims, setting.inputs):
+            result += [Column(source.name, index, layer) for layer in range(source.first_layer, setting.depth + 1)]
     return result
 
 
-def reader(
-    tree: xarray.DataTree, setting: Setting, observables: Sequence[tuple[str, str, int]]
-) -> Callable[[int, int], Floats]:
+def reader(tree: xarray.DataTree, setting: Setting, sources: Sequence[Source]) -> Callable[[int, int], Floats]:
     """``read(start, stop)`` -> (networks, columns): the values of a point, in the order of :func:`columns`."""
-    arrays = []
-    for name, group, first in _measured(tree, observables):
-        variable = tree[group].to_dataset()[name]
+    arrays: list[tuple[Any, float]] = []
+    standard = setting.law["parameterization"] == "standard"
+    for source, variable in _measured(tree, sources):
+        unit = float(setting.width) ** source.power if standard else 1.0
+        of_point = variable.isel(point=setting.index)
+        if source.first_layer is None:
+            arrays += [(of_point.isel(pick), unit) for pick in source.picks(setting, variable.dims[2:]).values()]
+            continue
         inner = "pair" if "pair" in variable.dims else "input"
-        array = variable.isel(point=setting.index).transpose("network", inner, "layer")
-        wanted = _indices(variable.dims, setting.inputs)
         every = list(_all_indices(variable.dims, setting.inputs))
-        places = [every.index(index) for index in wanted]
-        arrays.append(array.isel({inner: places, "layer": slice(first, setting.depth + 1)}))
+        places = [every.index(index) for index in _indices(variable.dims, setting.inputs)]
+        array = of_point.transpose("network", inner, "layer")
+        arrays.append((array.isel({inner: places, "layer": slice(source.first_layer, setting.depth + 1)}), unit))
 
     def read(start: int, stop: int) -> Floats:
-        blocks = [np.asarray(a.isel(network=slice(start, stop)).values, dtype=np.float64) for a in arrays]
-        return np.concatenate([block.reshape(block.shape[0], -1) for block in blocks], axis=1)
+        blocks = []
+        for array, unit in arrays:
+            block = np.asarray(array.isel(network=slice(start, stop)).values, dtype=np.float64) / unit
+            whole = "layer" in array.dims
+            blocks.append(block.reshape(len(block), -1) if whole else block.reshape(len(block), -1).mean(1)[:, None])
+        return np.concatenate(blocks, axis=1)
 
     return read
 
@@ -194,10 +232,11 @@ def thinned(depth: int, most: int = MAX_LAYERS) -> list[int]:
     return sorted({round(x) for x in np.geomspace(1, depth, most)})
 
 
-def _measured(tree: xarray.DataTree, observables: Sequence[tuple[str, str, int]]) -> Iterator[tuple[str, str, int]]:
-    for name, group, first in observables:
-        if group in tree.children and name in tree[group].to_dataset():
-            yield name, group, first
+def _measured(tree: xarray.DataTree, sources: Sequence[Source]) -> Iterator[tuple[Source, Any]]:
+    """Sources that the dataset has, with their variables (point, network, ...)."""
+    for source in sources:
+        if source.group in tree.children and source.variable in tree[source.group].to_dataset():
+            yield source, tree[source.group].to_dataset()[source.variable]
 
 
 def _all_indices(dims: Sequence[Any], inputs: int) -> Iterator[tuple[int, ...]]:
@@ -217,6 +256,15 @@ def _gram(law: dict[str, Any], stored: Floats | None) -> Floats:
         q0, c0 = (np.nan if law[name] is None else float(law[name]) for name in ("q0", "c0"))
         return q0 * np.where(np.eye(count, dtype=bool), 1.0, c0)
     return np.full((count, count), np.nan) if stored is None else np.asarray(stored[:count, :count], dtype=np.float64)
+
+
+def _tangent(tree: xarray.DataTree, law: dict[str, Any]) -> str:
+    """:attr:`Setting.tangent`."""
+    if not {"ntk", "fim"} & set(tree.children):
+        return ""
+    kernel = tree["ntk"].to_dataset() if "ntk" in tree.children else {}
+    averaged = (law["outputs"] or 1) > 1 and "ntk" in kernel and len(kernel["ntk"].dims) == 4  # point, network, a, b
+    return "mean" if averaged else "entries"
 
 
 def _plain(value: Any) -> Any:

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.catalog import OBSERVABLES
 from analysis.estimate import Floats, Moments
-from analysis.predictions import OBSERVABLES, Predicted
+from analysis.predictions import Predicted
 from analysis.study import Column, Family
 
 GROWTH = 5.0  # expected ratio of successive 1/M coefficients, at least; measured ratios are 3 to 10
@@ -48,9 +49,7 @@ def expected_scales(
     widest = measured[last]
     limit = np.where(np.isfinite(predicted.limit), predicted.limit, widest.mean)
     v1 = np.where(np.isfinite(predicted.v1), predicted.v1, family.widths[last] * widest.variance)
-    size = np.array(
-        [OBSERVABLES[c.observable].natural_scale(x) for c, x in zip(columns, limit, strict=True)], dtype=np.float64
-    )
+    size = natural_scales(columns, limit)
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = v1 / size**2
         shift = v1 / (2.0 * size)
@@ -70,6 +69,12 @@ def expected_scales(
         variance_growth=np.where(predicted.exact_variance, 0.0, growth),
         varying=varying,
     )
+
+
+def natural_scales(columns: Sequence[Column], limits: Floats) -> Floats:
+    """Natural scale of each column; ``limits`` (or what is nearest to them) in the same order."""
+    limit_of = dict(zip(columns, limits.tolist(), strict=True))
+    return np.array([OBSERVABLES[c.observable].natural_scale(c, limit_of) for c in columns], dtype=np.float64)
 
 
 def comparison(
