@@ -133,12 +133,12 @@ def _inputs(draft: Draft, faults: Faults) -> None:
         faults.add(
             ("inputs", "c0"), f"{inputs.count} inputs cannot all be so anticorrelated. Give c0 from {least} to 1."
         )
-    if kind == "pair" and inputs.c0 is not None and abs(inputs.c0) < 1:
+    if kind == "pair":
         widths = draft.axes().get("width")
         smallest = inputs.dimension if "dimension" in given else min(widths) if widths else None
         if smallest == 1:
-            where = ("inputs", "dimension") if "dimension" in given else ("inputs", "c0")
-            faults.add(where, "two inputs of dimension 1 have correlation 1 or -1. Give a dimension of at least 2.")
+            where = ("inputs", "dimension") if "dimension" in given else ("inputs", "kind")
+            faults.add(where, "two directions need two dimensions. Give a dimension of at least 2.")
 
 
 def _sampling(draft: Draft, faults: Faults) -> None:
@@ -187,6 +187,6 @@ def _sampler(draft: Draft, faults: Faults) -> None:
     if widths and count is not None and count >= min(widths):
         faults.add(
             ("sampling", "sampler"),
-            f'"conditioned" gains nothing with {count} inputs at width {min(widths)}. '
+            f'"conditioned" gains nothing with T = {count} at width {min(widths)}. '
             'Write sampler = "auto" or "explicit".',
         )

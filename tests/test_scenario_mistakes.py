@@ -107,7 +107,7 @@ ONE_BY_ONE = [
     (
         'kind = "pair"',
         'kind = "pair"\ndimension = 1',
-        "9:13: inputs.dimension: two inputs of dimension 1",
+        "9:13: inputs.dimension: two directions need two dimensions",
         "at least 2",
     ),
     ("q0 = 1.0", "q0 = -1.0", "9:6: inputs.q0: must be greater than 0, got -1.0.", "Choose"),
@@ -269,7 +269,7 @@ def test_a_mistake_is_told_with_its_place(tmp_path: Path, old: str, new: str, to
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({'"pair"': '"gaussian"\ncount = 64', "c0 = 0.6": ""}, "gains nothing with 64 inputs at width 64"),
+        ({'"pair"': '"gaussian"\ncount = 64', "c0 = 0.6": ""}, "gains nothing with T = 64 at width 64"),
         ({'weights = "gaussian"': 'weights = "uniform"'}, "is exact for gaussian and orthogonal weights only"),
     ],
 )
