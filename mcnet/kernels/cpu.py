@@ -9,11 +9,15 @@ from numpy.typing import DTypeLike, NDArray
 
 from mcnet.activations import Activation
 from mcnet.kernels.programs import program
-from mcnet.kernels.reference import Chain, check_chain
+from mcnet.kernels.reference import Chain, TangentChain, check_chain
 from mcnet.streams import Key
 
 WIDE = 2048
 """From this width on a network fills the lanes by itself: a batch of few wide networks is as fast as one of many."""
+
+
+TANGENT_WIDE = 512
+"""The same for :func:`tangent_chain`, which keeps all layers of the networks in its lanes."""
 
 
 def normals(
@@ -119,3 +123,51 @@ def conditioned_chain(
         width >= WIDE,
     )
     return result
+
+
+def tangent_chain(
+    key: Key,
+    start: int,
+    stop: int,
+    gram: NDArray[np.float64],
+    *,
+    activation: Activation,
+    width: int,
+    depth: int,
+    sigma_w2: float,
+    sigma_b2: float,
+    readout: bool,
+    precision: str = "mixed",
+) -> TangentChain:
+    """Gram matrices of signal and errors; see :func:`mcnet.kernels.reference.tangent_chain`.
+
+    Two passes over the units of a layer, one up and one down; memory is that of all layers of sixteen networks (of one
+    from the width :data:`TANGENT_WIDE` on). Precision, batches and the GIL as for :func:`conditioned_chain`. The
+    arrays are views with networks last in memory.
+    """
+    inputs, networks = gram.shape[-1], stop - start
+    grams = np.empty((3, depth, inputs, inputs, networks))
+    exponent = np.empty((depth, networks))
+    mixed = precision == "mixed" and inputs < width
+    program("tangent", activation).tangent(
+        *grams.reshape(3, -1),
+        exponent.reshape(-1),
+        np.ascontiguousarray(gram, np.float64),
+        np.empty(0, np.float32 if mixed else np.float64),
+        2.0**-18 if mixed else 2.0**-28,
+        key.k0,
+        key.k1,
+        start,
+        networks,
+        depth,
+        inputs,
+        float(sigma_w2),
+        float(sigma_b2),
+        width,
+        readout,
+        activation.homogeneous,
+        float(activation.phi(0.0)) == 0.0,
+        width >= TANGENT_WIDE,
+    )
+    u, h, b = np.moveaxis(grams, -1, 1)
+    return TangentChain(u, h, b, exponent.T)

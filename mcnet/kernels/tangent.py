@@ -1,0 +1,342 @@
+"""Program: signal and back-propagated errors of a network, fused, in sixteen lanes (see :mod:`mcnet.kernels.programs`).
+
+Forward as in :mod:`mcnet.kernels.chain` with Gaussian weights. Backward, the transposed weights are asked d^l, the
+errors of one output, given all they have answered forward: with questions X = (sqrt(sigma_w2/M) h, sqrt(sigma_b2) e_0)
+of factor R (X X^T = R R^T), answers Z and the factor r of the Gram matrix of d,
+
+    V^T d = r g + f X,      f = (d Z^T - r g X^T R^-T) R^-1,      g fresh normals, one row per question
+
+(:mod:`mcnet.weights.conditioned`), so that g X^T is summed on the way up, before r is known, and two passes over a
+layer do everything. The errors of one output are the same for all inputs above the last hidden layer: one question.
+
+Everything is in the difference basis of the inputs. Normals, activations and errors are float32 or float64 as the
+buffers are; sums over more than 32 units and all algebra of Gram matrices are float64. Powers of two keep the float32
+numbers in range. Lanes are networks or, where ``united`` is set, units of one network.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mcnet.kernels.backward import add_products, agree, back_propagate, normal
+from mcnet.kernels.lanes import Matrix, Units, add_gram, add_lanes, factor, fill, limited_power
+from mcnet.kernels.printed import dphi, kink_product, phi, phi_dphi
+from mcnet.kernels.simd import (
+    Vector,
+    any_lane,
+    compiled,
+    f8,
+    fma,
+    half_power,
+    inlined,
+    lane_numbers,
+    load,
+    store,
+    where,
+)
+
+BLOCKS = 8  # counters, of four units each, between two additions to float64
+NODE = 0.21132486540518713  # (1 - 1/sqrt(3)) / 2: Gauss-Legendre with two nodes on (0, 1)
+FORWARD, BACKWARD, PROBES = 4 << 24, 5 << 24, 6 << 24  # roles of mcnet.streams in the counter
+BIAS_COLUMN = 1 << 30
+FAR = 2.0**200  # errors grown or shrunk by so much are stored with an exponent
+
+
+@inlined
+def activate(
+    z: Units,
+    z_at: int,
+    stride: int,
+    count: int,
+    a: Units,
+    a_at: int,
+    inputs: int,
+    size: int,
+    scale: Units,
+    spread: Units,
+    threshold: float,
+    slopes: bool,
+    u0: Units,
+    h0: Units,
+    h: Units,
+    p: Units,
+    h_at: int,
+    h_stride: int,
+) -> None:
+    """h = phi(a z) in the difference basis, times the scale of each row; with ``slopes`` also p = phi' of every input.
+
+    A small difference of phi is the difference of u times the mean slope between, by two nodes (unless there is a kink
+    between): it keeps all its digits however small it is. ``spread`` says its size.
+    """
+    a00, scale0 = load(a, a_at), load(scale, a_at)
+    for i in range(0, 16 * count, 16):
+        u = a00 * load(z, z_at + i)
+        if slopes:
+            y, slope = phi_dphi(u)
+            store(p, h_at + i, slope)
+        else:
+            y = phi(u)
+        store(u0, i, u)
+        store(h0, i, y)
+        store(h, h_at + i, y * scale0)
+    for t in range(1, inputs):
+        at = a_at + 16 * t * size
+        first, second, scale_t = load(a, at), load(a, at + 16), load(scale, a_at + 16 * t)
+        near = load(spread, a_at + 16 * t) < threshold
+        some_near = any_lane(near)
+        row = h_at + t * h_stride
+        for i in range(0, 16 * count, 16):
+            u = fma(second, load(z, z_at + stride + i), first * load(z, z_at + i))
+            for s in range(2, t + 1):
+                u = fma(load(a, at + 16 * s), load(z, z_at + s * stride + i), u)
+            v = load(u0, i)
+            if slopes:
+                y, slope = phi_dphi(v + u)
+                store(p, row + i, slope)
+            else:
+                y = phi(v + u)
+            y = y - load(h0, i)
+            if some_near:
+                smooth = u * (dphi(fma(u, NODE, v)) + dphi(fma(u, 1.0 - NODE, v))) * 0.5
+                y = where(near, where(kink_product(v, v + u) < 0.0, y, smooth), y)
+            store(h, row + i, y * scale_t)
+
+
+@inlined
+def put(x: Vector, target: Matrix, at: int, members: int, lanes: Matrix) -> None:
+    """The first ``members`` lanes to neighbouring elements."""
+    if members == 16:
+        store(target, at, x)
+    else:
+        store(lanes, 0, x)
+        for lane in range(members):
+            target[at + lane] = lanes[lane]
+
+
+@compiled
+def tangent(
+    u_grams: Matrix,
+    h_grams: Matrix,
+    b_grams: Matrix,
+    exponents: Matrix,
+    inputs_gram: Matrix,
+    buffer: Units,
+    threshold: float,
+    k0: int,
+    k1: int,
+    start: int,
+    networks: int,
+    depth: int,
+    inputs: int,
+    sigma_w2: float,
+    sigma_b2: float,
+    width: int,
+    readout: bool,
+    homogeneous: bool,
+    centred: bool,
+    united: bool,
+) -> None:
+    """Gram matrices of u, h and d of all layers, flat forms of (depth, inputs, inputs, networks).
+
+    Those of d are divided by 4^exponent, (depth, networks). ``buffer`` only says, by its type, whether float32 or
+    float64 is meant; ``threshold`` see :func:`activate`.
+    """
+    real = buffer.dtype
+    size = inputs + inputs % 2
+    blocks = (width + 63) // 64 if united else (width + 3) // 4
+    length = 64 * BLOCKS
+    stride = 64 * blocks + 16  # 16: rows of powers of two would share their place in the cache
+    layer_size, small = size * stride, 16 * size * size
+    z, g = np.zeros(depth * layer_size, real), np.zeros(depth * layer_size, real)
+    kept = size * length if homogeneous else depth * layer_size  # phi and phi' of a homogeneous one are made again
+    h, p = np.zeros(kept, real), np.zeros(kept, real)
+    h_stride = length if homogeneous else stride
+    u0, h0, d = np.empty(length, real), np.empty(length, real), np.zeros(size * length, real)
+    # small matrices and scales, of every layer
+    factors, crossed = np.zeros((depth + 1) * small), np.zeros(depth * small)
+    coefficients, scale = np.zeros(depth * small, real), np.zeros(depth * small, real)
+    spread, unit = np.zeros(depth * small, real), np.zeros(depth * small)
+    fresh, told = np.zeros(small, real), np.zeros(small, real)
+    k, s, b = np.zeros(small), np.zeros(small), np.zeros(small)
+    root, product, f, lanes = np.zeros(small), np.zeros(small), np.zeros(small), np.zeros(16)
+
+    for group in range(0, networks, 1 if united else 16):
+        network = start + group
+        members = 1 if united else min(16, networks - group)
+        for t in range(inputs):
+            for q in range(t + 1):
+                for lane in range(16):
+                    n = min(group + (0 if united else lane), inputs_gram.shape[0] - 1)
+                    k[16 * (t * size + q) + lane] = inputs_gram[n, t, q]
+
+        for layer in range(1, depth + 2):
+            at = (layer - 1) * small
+            for i in range(0, small, 16):
+                store(s, i, load(k, i) * sigma_w2)
+            store(s, 0, load(s, 0) + sigma_b2)
+            factor(s, inputs, size, factors[at : at + small], size)
+            if layer > depth:
+                break
+            gamma = f8(1.0)
+            if homogeneous:
+                top = load(s, 0)
+                for t in range(1, inputs):
+                    x = load(s, 16 * t * (size + 1))
+                    top = where(x > top, x, top)
+                gamma = where(top > 0.0, half_power(top), 1.0)
+            for t in range(inputs):
+                x = load(s, 16 * t * (size + 1)) * gamma * gamma
+                power = limited_power(x) if centred or t > 0 else f8(1.0)
+                store(spread, at + 16 * t, x)
+                store(scale, at + 16 * t, power)
+                store(unit, at + 16 * t, power * gamma)
+            for i in range(0, small, 16):
+                store(coefficients, at + i, load(factors, at + i) * gamma)
+            # units, upwards
+            k[:] = 0.0
+            s[:] = 0.0
+            crossed[at : at + small] = 0.0
+            base = (layer - 1) * layer_size
+            questions = 1 if layer == depth else inputs
+            back = BACKWARD if layer < depth or readout else PROBES
+            for first in range(0, blocks, BLOCKS):
+                some = min(BLOCKS, blocks - first)
+                count = 4 * some if united else min(4 * some, width - 4 * first)
+                place = base + 64 * first
+                for t in range(inputs):
+                    fill(z, place + t * stride, first, some, width, united, network, FORWARD | layer, t, k0, k1)
+                for t in range(questions):
+                    fill(g, place + t * stride, first, some, width, united, network, back | (layer + 1), t, k0, k1)
+                add_gram(z, place, stride, size, count, s)
+                h_at = 0 if homogeneous else place
+                a = coefficients
+                if homogeneous:
+                    activate(
+                        z, place, stride, count, a, at, inputs, size, scale, spread, threshold,
+                        False, u0, h0, h, p, 0, length,
+                    )  # fmt: skip
+                else:
+                    activate(
+                        z, place, stride, count, a, at, inputs, size, scale, spread, threshold,
+                        True, u0, h0, h, p, place, stride,
+                    )  # fmt: skip
+                if united and not centred and 64 * (first + some) > width:
+                    numbers = (lane_numbers() + 16 * (first + some - 1)) << 2
+                    for t in range(inputs):
+                        for i in range(4):
+                            last = h_at + t * h_stride + 64 * (some - 1) + 16 * i
+                            store(h, last, where(numbers + i < width, load(h, last), 0.0))
+                add_gram(h, h_at, h_stride, size, count, k)
+                add_products(h, h_at, h_stride, g, place, stride, size, questions, count, crossed[at : at + small])
+            if united:
+                add_lanes(k)
+                add_lanes(s)
+                add_lanes(crossed[at : at + small])
+            # Gram matrices of h and, from that of the normals, of u
+            for t in range(inputs):
+                for q in range(t + 1):
+                    i = 16 * (t * size + q)
+                    store(k, i, load(k, i) / (load(unit, at + 16 * t) * load(unit, at + 16 * q)) * (1.0 / width))
+                for q in range(inputs):
+                    x = f8(0.0)
+                    for r in range(t + 1):
+                        low, high = min(q, r), max(q, r)
+                        x = x + load(factors, at + 16 * (t * size + r)) * load(s, 16 * (high * size + low))
+                    store(product, 16 * (t * size + q), x)
+            for t in range(inputs):
+                for q in range(t + 1):
+                    x = f8(0.0)
+                    for r in range(q + 1):
+                        x = x + load(product, 16 * (t * size + r)) * load(factors, at + 16 * (q * size + r))
+                    y = load(k, 16 * (t * size + q))
+                    x = x * (1.0 / width)
+                    lower = ((layer - 1) * inputs + t) * inputs + q
+                    upper = ((layer - 1) * inputs + q) * inputs + t
+                    put(x, u_grams, lower * networks + group, members, lanes)
+                    put(y, h_grams, lower * networks + group, members, lanes)
+                    put(x, u_grams, upper * networks + group, members, lanes)
+                    put(y, h_grams, upper * networks + group, members, lanes)
+
+        # downwards; k now holds d . z, b the Gram matrix of d, exponent the powers of two taken out of both
+        b[:] = 0.0
+        k[:] = 0.0
+        store(b, 0, f8(1.0))
+        exponent = f8(0.0)
+        step = np.sqrt(sigma_w2 / width)
+        bias = np.sqrt(sigma_b2)
+        for layer in range(depth, 0, -1):
+            at, above = (layer - 1) * small, layer * small
+            questions = 1 if layer == depth else inputs
+            f[:] = 0.0
+            root[:] = 0.0
+            scale_fresh = step
+            if layer == depth and not readout:
+                scale_fresh = 1.0 / np.sqrt(float(width))
+                store(root, 0, f8(1.0))
+            else:
+                if layer == depth:
+                    store(root, 0, f8(1.0))
+                    for t in range(inputs):
+                        store(k, 16 * t, normal(united, network, FORWARD | (depth + 1), t, 0, k0, k1))
+                else:
+                    factor(b, inputs, size, root, size)
+                for t in range(questions):
+                    for q in range(inputs):
+                        i = at + 16 * (q * size + t)
+                        x = load(crossed, i) / load(unit, at + 16 * q) * step
+                        if q == 0 and bias > 0.0:
+                            tag = BACKWARD | (layer + 1)
+                            x = x + normal(united, network, tag, t, BIAS_COLUMN, k0, k1) * bias
+                        store(crossed, i, x)
+                agree(k, root, crossed, at, factors, above, inputs, size, questions, f)
+            top = load(b, 0)
+            for t in range(1, inputs):
+                x = load(b, 16 * t * (size + 1))
+                top = where(x > top, x, top)
+            top = top * (scale_fresh * scale_fresh)
+            gamma = where(top > 0.0, half_power(top), 1.0)
+            for t in range(inputs):
+                for q in range(inputs):
+                    i = 16 * (t * size + q)
+                    store(fresh, i, load(root, i) * gamma * scale_fresh)
+                    store(told, i, load(f, i) * gamma * (step * step) / load(unit, at + 16 * q))
+            # units
+            b[:] = 0.0
+            k[:] = 0.0
+            base = (layer - 1) * layer_size
+            for first in range(0, blocks, BLOCKS):
+                some = min(BLOCKS, blocks - first)
+                count = 4 * some if united else min(4 * some, width - 4 * first)
+                place = base + 64 * first
+                h_at = 0 if homogeneous else place
+                if homogeneous:
+                    activate(
+                        z, place, stride, count, coefficients, at, inputs, size, scale, spread, threshold,
+                        True, u0, h0, h, p, 0, length,
+                    )  # fmt: skip
+                back_propagate(g, place, stride, h, p, h_at, h_stride, count, fresh, told, inputs, size, u0, d, length)
+                add_gram(d, 0, length, size, count, b)
+                if layer > 1:
+                    add_products(d, 0, length, z, place, stride, size, inputs, count, k)
+            if united:
+                add_lanes(b)
+                add_lanes(k)
+            for i in range(0, small, 16):
+                store(b, i, load(b, i) / (gamma * gamma))
+                store(k, i, load(k, i) / gamma)
+            top = load(b, 0)
+            for t in range(1, inputs):
+                x = load(b, 16 * t * (size + 1))
+                top = where(x > top, x, top)
+            power = where(top > FAR * FAR, 1.0 / FAR, where(top < 1.0 / (FAR * FAR), FAR, 1.0))
+            power = where(top > 0.0, power, 1.0)
+            for i in range(0, small, 16):
+                store(b, i, load(b, i) * power * power)
+                store(k, i, load(k, i) * power)
+            exponent = exponent + where(power < 1.0, 200.0, where(power > 1.0, -200.0, 0.0))
+            put(exponent, exponents, (layer - 1) * networks + group, members, lanes)
+            for t in range(inputs):
+                for q in range(t + 1):
+                    x = load(b, 16 * (t * size + q))
+                    put(x, b_grams, (((layer - 1) * inputs + t) * inputs + q) * networks + group, members, lanes)
+                    put(x, b_grams, (((layer - 1) * inputs + q) * inputs + t) * networks + group, members, lanes)
