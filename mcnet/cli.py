@@ -22,6 +22,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 class _Commands(click.Group):
     """A group that ends with the exit codes of mcnet and says in one line what went wrong."""
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order in which a user meets them, which is that of this file."""
+        return list(self.commands)
+
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> NoReturn:  # type: ignore[override]
         words = list(sys.argv[1:] if args is None else args)
         try:
@@ -99,12 +103,30 @@ def main() -> None:
     """Random deep networks at finite width: sample them exactly, measure them, judge them against theory."""
 
 
+@main.command("scenarios")
+@click.argument("name", required=False)
+@_json
+@_debug
+def scenarios(name: str | None, as_json: bool) -> None:
+    """List the ready scenarios, or print one."""
+    from mcnet.commands import shipped
+
+    if name is not None:
+        click.echo(shipped.find(name).read_text("utf-8"), nl=False)
+        return
+    result = shipped.titles()
+    _print(result, as_json, lambda: "\n".join(f"{entry['name']:24} {entry['title']}" for entry in result))
+
+
 @main.command()
 @_study
 @_json
 @_debug
 def check(scenario: str, overrides: tuple[str, ...], plugins: tuple[str, ...], as_json: bool) -> None:
-    """Read a scenario, tell all its mistakes, and what running it would cost."""
+    """Check a scenario and say what it costs.
+
+    All mistakes are told at once, each with its place in the file.
+    """
     from mcnet.commands import check as command
     from mcnet.commands import shipped
 
@@ -117,27 +139,12 @@ def check(scenario: str, overrides: tuple[str, ...], plugins: tuple[str, ...], a
 @_json
 @_debug
 def theory(scenario: str, overrides: tuple[str, ...], plugins: tuple[str, ...], as_json: bool) -> None:
-    """What theory predicts for a scenario, without sampling."""
+    """What theory predicts, without sampling."""
     from mcnet.commands import shipped
     from mcnet.commands import theory as command
 
     result = command.predict(shipped.path(scenario), overrides, plugins)
     _print(result, as_json, lambda: command.text(result))
-
-
-@main.command("scenarios")
-@click.argument("name", required=False)
-@_json
-@_debug
-def scenarios(name: str | None, as_json: bool) -> None:
-    """List the scenarios that come with mcnet, or print one."""
-    from mcnet.commands import shipped
-
-    if name is not None:
-        click.echo(shipped.find(name).read_text("utf-8"), nl=False)
-        return
-    result = shipped.titles()
-    _print(result, as_json, lambda: "\n".join(f"{entry['name']:24} {entry['title']}" for entry in result))
 
 
 def _machine(function: Function) -> Function:
@@ -168,7 +175,11 @@ def run(
     as_json: bool,
     **machine: Any,
 ) -> None:
-    """Draw the networks of a scenario and store what is measured; in the directory of the same run, go on."""
+    """Draw networks and store what is measured.
+
+    SCENARIO is a TOML file or the name of a ready scenario. In a directory that holds a part of the same run it goes
+    on; with more networks or points the run grows.
+    """
     from mcnet import engine
     from mcnet.commands import check as command
     from mcnet.commands import shipped
@@ -221,7 +232,7 @@ def show_status(directory: Path, as_json: bool) -> None:
 @_json
 @_debug
 def verify(directory: Path, recompute: int, device: str, as_json: bool) -> None:
-    """Check every shard of a run; draw some again and compare."""
+    """Check every shard, draw some again."""
     from mcnet.commands.directory import verify_text
     from mcnet.rundir import verify as verify_run
 
@@ -253,7 +264,7 @@ def pack(directory: Path, quiet: bool) -> None:
 @_quiet
 @_debug
 def prune(directory: Path, quiet: bool) -> None:
-    """Remove the shards of a run that is complete and packed."""
+    """Remove shards that dataset.h5 holds."""
     from mcnet.commands.text import plural
     from mcnet.rundir import prune as prune_run
 
@@ -271,7 +282,7 @@ def prune(directory: Path, quiet: bool) -> None:
 @_json
 @_debug
 def inspect(directory: Path, point: str | None, variable: str | None, layer: int | None, as_json: bool) -> None:
-    """What a run holds: means over networks and their errors."""
+    """Means over networks and their errors."""
     from mcnet.commands import inspect as command
 
     result = command.inspect(directory, point, variable, layer)
@@ -284,7 +295,10 @@ def inspect(directory: Path, point: str | None, variable: str | None, layer: int
 @_json
 @_debug
 def analyze(directory: Path, quiet: bool, as_json: bool) -> None:
-    """Fits, covariances and deviations from theory; writes analysis.json."""
+    """Fit and compare with theory.
+
+    Writes analysis.json into the directory.
+    """
     from analysis.analyze import analyze as analyze_run
     from mcnet.commands.directory import analysis_text
 
@@ -297,7 +311,7 @@ def analyze(directory: Path, quiet: bool, as_json: bool) -> None:
 @_quiet
 @_debug
 def report(directory: Path, quiet: bool) -> None:
-    """Write report.html: one page with the figures, the numbers and where they come from."""
+    """Write report.html: figures and numbers."""
     from analysis.report import write
 
     path = write(directory)
@@ -308,7 +322,10 @@ def report(directory: Path, quiet: bool) -> None:
 @_json
 @_debug
 def doctor(as_json: bool) -> None:
-    """Look whether this machine is fit: devices, libraries, disk, random streams, a small sample."""
+    """Look whether this machine is fit.
+
+    Devices, libraries, disk, random streams and a small sample, in some seconds.
+    """
     from mcnet import doctor as command
 
     findings = command.examine(Path.cwd())
