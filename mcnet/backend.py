@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import platform
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,13 @@ from numpy.typing import NDArray
 
 from mcnet.errors import DeviceError, UsageError
 from mcnet.expressions import FUNCTIONS, numpy_math
+from mcnet.streams import STREAM_VERSION
+
+CPU_MEMORY = 1 << 28
+"""Bytes of working memory of a sub-batch on the CPU (one network may take more)."""
+
+GPU_SHARE = 0.5
+"""Share of the free memory of a GPU that a sub-batch is meant to take; estimates are good to a factor of two."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,15 @@ class Backend:
         Random streams and fused kernels; the names of :mod:`mcnet.kernels.reference`.
     place, fetch : callable
         NumPy array to the device, and back.
+    facts : mapping of str to str
+        The device and its software, for the provenance of a dataset.
+    memory : callable
+        Bytes that a sub-batch may take now.
+    exhausted : tuple of exception types
+        What the array library raises where memory runs out.
+    register_vectors : int
+        Up to so many vectors a product with weights made in registers (``kernels.apply_weights``) is faster than
+        making the matrix.
     """
 
     name: str
@@ -41,6 +58,14 @@ class Backend:
     kernels: Any
     place: Callable[[NDArray[Any]], Any]
     fetch: Callable[[Any], NDArray[Any]]
+    facts: Mapping[str, str] = field(default_factory=dict)
+    memory: Callable[[], int] = lambda: CPU_MEMORY
+    exhausted: tuple[type[BaseException], ...] = (MemoryError,)
+    register_vectors: int = 0
+
+    def describe(self) -> dict[str, str]:
+        """Everything that tells what computed: backend, device, driver, libraries, precision of products, streams."""
+        return {"backend": self.name, **self.facts, "stream_version": str(STREAM_VERSION)}
 
     def mathematics(self, u: Any) -> Any:
         """The namespace ``m`` in which activations are evaluated on arrays like u (:mod:`mcnet.expressions`)."""
@@ -50,6 +75,8 @@ class Backend:
 def get_backend(device: str = "auto") -> Backend:
     """The backend of a device: ``auto``, ``cpu`` or ``cuda:N``.
 
+    ``auto`` takes the first CUDA device if CuPy is installed and sees one, else the CPU.
+
     Raises
     ------
     UsageError
@@ -57,13 +84,75 @@ def get_backend(device: str = "auto") -> Backend:
     DeviceError
         If the device is not there.
     """
-    if device in ("auto", "cpu"):
+    if device == "cpu" or (device == "auto" and not cuda_devices()):
         from mcnet.kernels import cpu
 
-        return Backend("cpu", _processor(), np, cpu, np.asarray, np.asarray)
-    if device.startswith("cuda"):
-        raise DeviceError(f'device "{device}": this version of mcnet has no CUDA kernels; use --device cpu')
-    raise UsageError(f'device "{device}" is not known; use auto, cpu or cuda:N')
+        facts = {"device": _processor(), "cores": str(os.cpu_count() or 1)}
+        return Backend("cpu", facts["device"], np, cpu, np.asarray, np.asarray, facts)
+    if device == "auto":
+        return _cuda(0)
+    kind, _, number = device.partition(":")
+    if kind != "cuda" or not (number.isdecimal() or device == "cuda"):
+        raise UsageError(f'device "{device}" is not known; use auto, cpu or cuda:N')
+    return _cuda(int(number or 0))
+
+
+def cuda_devices() -> int:
+    """Number of CUDA devices that CuPy can use, 0 where CuPy or a driver is missing."""
+    try:
+        return int(_cupy().cuda.runtime.getDeviceCount()) if _cupy().is_available() else 0
+    except DeviceError:
+        return 0
+
+
+@functools.cache
+def _cupy() -> Any:
+    """CuPy, imported here alone; no product is rounded to TF32, which would cost 13 of 24 bits."""
+    os.environ["NVIDIA_TF32_OVERRIDE"] = "0"  # read by the libraries at their first call
+    os.environ.pop("CUPY_TF32", None)
+    try:
+        import cupy
+    except ImportError as error:
+        raise DeviceError(
+            'CUDA devices need CuPy: pip install "mcnet[cuda13]" (or "mcnet[cuda12]" for a driver of CUDA 12), '
+            "or use --device cpu"
+        ) from error
+    return cupy
+
+
+def _cuda(number: int) -> Backend:
+    """A CUDA device, made the current one of this process."""
+    name = f"cuda:{number}"
+    try:
+        cupy = _cupy()
+    except DeviceError as error:
+        raise DeviceError(f'device "{name}" is not there: {error}') from error
+    count = cuda_devices()
+    if not count:
+        raise DeviceError(
+            f'device "{name}" is not there: CuPy sees no CUDA device; look at nvidia-smi, or use --device cpu'
+        )
+    if number >= count:
+        raise DeviceError(f'device "{name}" is not there: this machine has cuda:0 to cuda:{count - 1}')
+    from cupyx.scipy.special import erf
+
+    from mcnet.kernels import cupy_device, gpu
+
+    cupy.cuda.Device(number).use()
+    xp = cupy_device.Namespace(cupy, cupy_device.solver(cupy))
+    facts = {**cupy_device.description(cupy, number), "tf32": "off"}
+    return Backend(
+        name,
+        facts["device"],
+        xp,
+        cupy_device.kernels(cupy, xp, erf),
+        cupy.asarray,
+        cupy.asnumpy,
+        facts,
+        lambda: int(GPU_SHARE * cupy_device.free_memory(cupy)),
+        (cupy.cuda.memory.OutOfMemoryError, MemoryError),
+        gpu.MOST_VECTORS,
+    )
 
 
 def _processor() -> str:

@@ -50,10 +50,13 @@ class Kernels:
         Of the arrays of the device.
     compiled : callable
         The module of a program; remembers those it has compiled.
+    erf : callable
+        Error function of arrays, which no array namespace has.
     """
 
     xp: Any
     compiled: Callable[[Program], AbstractModule]
+    erf: Callable[[Array], Array]
 
     def normals(
         self,

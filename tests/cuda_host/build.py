@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import erf
 
 from mcnet.kernels.gpu import Kernels
 from mcnet.kernels.modules import Dim, Program
@@ -65,7 +66,7 @@ class HostModule:
 
 def kernels(order: str = "forward") -> Kernels:
     """The kernels of the GPU with NumPy arrays and programs built for the host."""
-    return Kernels(np, functools.partial(host_module, order=order))
+    return Kernels(np, functools.partial(host_module, order=order), erf)
 
 
 @functools.cache
