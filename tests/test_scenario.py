@@ -275,3 +275,13 @@ def test_plugins_register_activations(tmp_path: Path, monkeypatch: pytest.Monkey
     ):
         with pytest.raises(UsageError, match=f'plug-in "{name}": .*{told}'):
             plugins.load([name])
+
+
+def test_every_key_and_option_is_documented() -> None:
+    from mcnet.observables.catalog import OBSERVABLES
+    from mcnet.scenario_schema import SECTIONS
+
+    text = (Path(__file__).resolve().parents[1] / "docs" / "scenarios.md").read_text()
+    words = {word for section in SECTIONS.values() for word in section.model_fields}
+    words |= {word for observable in OBSERVABLES.values() for word in (observable.name, *observable.options)}
+    assert not {word for word in words if f"`{word}`" not in text and f"`{word} = " not in text}
