@@ -42,11 +42,10 @@ def through_layer(point: Point, below: Product | None, matrix: AbstractMatrix, u
     """
     assert isinstance(matrix, ExplicitMatrix)
     xp: Any = backend.xp
-    w = matrix.entries()  # (N, M, M_(l-1))
     first = u[:, 0, :]
     slope = point.activation.dphi(first, backend.mathematics(first))[:, :, None]  # (N, M, 1)
     if below is None:
-        j, shift = rescaled(xp, slope * w)
+        j, shift = rescaled(xp, slope * matrix.entries())
         return Product(j, shift + backend.place(np.zeros(1)))
-    j, shift = rescaled(xp, slope * xp.matmul(w, below.j))
+    j, shift = rescaled(xp, slope * matrix.product(below.j))
     return Product(j, below.exponent + shift)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from mcnet import streams
-from mcnet.kernels import linalg
+from mcnet.kernels import reflections
+from mcnet.kernels.linalg import transpose
+from mcnet.kernels.reflections import Frame
 from mcnet.weights.laws import Array, Ensemble, Layer, biases, with_bias
 
 BLOCK_BYTES = 1 << 29
@@ -19,7 +23,7 @@ class ExplicitMatrix:
     ----------
     layer : Layer
         Gaussian: sqrt(sigma_w2/n) times normals. Uniform: sqrt(3 sigma_w2/n) times uniforms on (-1, 1). Orthogonal:
-        the Q factor, with R's diagonal positive, of the normals (of their transpose where units < inputs).
+        :func:`mcnet.kernels.reflections.frame` of the normals (its transpose where units < inputs), never made.
     ensemble : Ensemble
     keep : bool
         Keep W after the first product (for a second one), or make it again each time.
@@ -30,6 +34,7 @@ class ExplicitMatrix:
         self._ensemble = ensemble
         self._keep = keep
         self._kept: Array | None = None
+        self._kept_frame: Frame | None = None
         scales = {"gaussian": layer.entry_deviation, "uniform": math.sqrt(3.0) * layer.entry_deviation}
         self._scale = scales.get(layer.law, layer.singular_value)
         self._bias = biases(layer, ensemble, ensemble.dtype) if layer.sigma_b2 > 0.0 else None
@@ -37,30 +42,96 @@ class ExplicitMatrix:
     def apply(self, x: Array, constants: Array) -> Array:
         """W x + constant b; see :class:`mcnet.weights.laws.AbstractMatrix`."""
         xp = self._ensemble.backend.xp
-        x = x * self._scale
-        parts = [xp.matmul(x, linalg.transpose(xp, self._rows(first, stop))) for first, stop in self._blocks()]
-        product = parts[0] if len(parts) == 1 else xp.concat(parts, axis=2)
+        if self._in_registers(x):
+            product = self._made_and_applied(x, transpose=False)
+        elif self._layer.law == "orthogonal":
+            product = transpose(xp, self._rotated(transpose(xp, x * self._scale), self._wide))
+        else:
+            x = x * self._scale
+            parts = [xp.matmul(x, transpose(xp, self._rows(first, stop))) for first, stop in self._blocks()]
+            product = parts[0] if len(parts) == 1 else xp.concat(parts, axis=2)
         return product if self._bias is None else with_bias(xp, product, constants, self._bias)
 
     def apply_transpose(self, d: Array) -> Array:
         """W^T d; see :class:`mcnet.weights.laws.AbstractMatrix`."""
         xp = self._ensemble.backend.xp
+        if self._in_registers(d):
+            return self._made_and_applied(d, transpose=True)
         d = d * self._scale
+        if self._layer.law == "orthogonal":
+            return transpose(xp, self._rotated(transpose(xp, d), not self._wide))
         parts = [xp.matmul(d[:, :, first:stop], self._rows(first, stop)) for first, stop in self._blocks()]
         total = parts[0]
         for part in parts[1:]:
             total = total + part
         return total
 
+    def product(self, x: Array) -> Array:
+        """W x for whole matrices, their columns being vectors: (N, inputs, k) -> (N, units, k); no bias."""
+        xp, layer = self._ensemble.backend.xp, self._layer
+        if layer.law == "orthogonal":
+            return self._rotated(x * self._scale, self._wide)
+        return xp.matmul(self._rows(0, layer.units), x) * self._scale
+
     def entries(self) -> Array:
         """W itself, (N, units, inputs)."""
-        return self._rows(0, self._layer.units) * self._scale
+        xp, layer = self._ensemble.backend.xp, self._layer
+        if layer.law != "orthogonal":
+            return self._rows(0, layer.units) * self._scale
+        one = self._ensemble.backend.place(np.eye(layer.inputs)[None] * self._scale)
+        one = xp.broadcast_to(xp.astype(one, self._ensemble.dtype), (self._ensemble.count, *one.shape[1:]))
+        return self._rotated(one, self._wide)
+
+    @property
+    def _wide(self) -> bool:
+        return self._layer.units < self._layer.inputs
+
+    def _rotated(self, x: Array, backwards: bool) -> Array:
+        """Q x or, backwards, Q^T x; the frame Q has as many rows as the longer side of W: (N, m, k) -> (N, n, k)."""
+        xp = self._ensemble.backend.xp
+        turn = reflections.apply_transpose if backwards else reflections.apply
+        return turn(xp, self._frame(), x)
+
+    def _frame(self) -> Frame:
+        if self._kept_frame is not None:
+            return self._kept_frame
+        layer, ensemble = self._layer, self._ensemble
+
+        def draw(first: int, rows: int, columns: int) -> Array:
+            where = (first, first)
+            return ensemble.normals(streams.WEIGHTS, layer.index, rows, columns, dtype=ensemble.dtype, first=where)
+
+        sides = max(layer.units, layer.inputs), min(layer.units, layer.inputs)
+        frame = reflections.frame(ensemble.backend.xp, draw, *sides)
+        if self._keep:
+            self._kept_frame = frame
+        return frame
+
+    def _in_registers(self, vectors: Array) -> bool:
+        """Whether a product is faster with weights that are never stored."""
+        few = vectors.shape[1] <= self._ensemble.backend.register_vectors
+        return few and self._kept is None and self._layer.law != "orthogonal"
+
+    def _made_and_applied(self, vectors: Array, *, transpose: bool) -> Array:
+        layer, ensemble = self._layer, self._ensemble
+        return ensemble.backend.kernels.apply_weights(
+            ensemble.key,
+            ensemble.start,
+            ensemble.stop,
+            vectors,
+            law=layer.law,
+            layer=layer.index,
+            units=layer.units,
+            inputs=layer.inputs,
+            scale=self._scale,
+            transpose=transpose,
+        )
 
     def _blocks(self) -> list[tuple[int, int]]:
         """Ranges of rows made at a time; they depend on the shape of the matrix alone."""
         layer = self._layer
         itemsize = 4 if self._ensemble.precision == "mixed" else 8
-        rows = layer.units if layer.law == "orthogonal" else max(1, BLOCK_BYTES // (itemsize * layer.inputs))
+        rows = max(1, BLOCK_BYTES // (itemsize * layer.inputs))
         return [(first, min(first + rows, layer.units)) for first in range(0, layer.units, rows)]
 
     def _rows(self, first: int, stop: int) -> Array:
@@ -74,11 +145,6 @@ class ExplicitMatrix:
 
     def _made(self, first: int, stop: int) -> Array:
         layer, ensemble = self._layer, self._ensemble
-        xp, shape = ensemble.backend.xp, (layer.index, stop - first, layer.inputs)
-        if layer.law == "uniform":
-            return ensemble.uniforms(streams.WEIGHTS, *shape, dtype=ensemble.dtype, first=(first, 0))
-        if layer.law == "gaussian":
-            return ensemble.normals(streams.WEIGHTS, *shape, dtype=ensemble.dtype, first=(first, 0))
-        # float64, then rounded: a float32 factorisation would be orthogonal only to 1e-6 at width 1000
-        frame = linalg.frame(xp, ensemble.normals(streams.WEIGHTS, *shape, dtype=xp.float64, first=(first, 0)))
-        return xp.astype(frame, ensemble.dtype)
+        made = ensemble.uniforms if layer.law == "uniform" else ensemble.normals
+        shape = (layer.index, stop - first, layer.inputs)
+        return made(streams.WEIGHTS, *shape, dtype=ensemble.dtype, first=(first, 0))
