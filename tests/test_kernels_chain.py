@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from statistics import assert_standard_normal
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from same_law import assert_same_law
 from scipy import special
+from scores import assert_standard_normal
 
 from mcnet import activations, streams
 from mcnet.kernels import cpu, reference
