@@ -11,6 +11,7 @@ from mcnet.commands.text import duration, number, plural, table
 
 _LAW = ("activation", "weights", "depth", "sigma_w2", "sigma_b2", "normalization")
 _ROWS = 40
+_ZERO = 1e-12  # rounding of a coefficient that vanishes
 
 
 def status_text(status: Mapping[str, Any]) -> str:
@@ -63,7 +64,10 @@ def analysis_text(document: Mapping[str, Any]) -> str:
     lines = [
         {name: _law(row)[name] for name in shown}
         | {"of": row["observable"], "layer": row["layer"], "is": row["statistic"]}
-        | {"measured": value_with_error(row["measured"], row["error"]), "theory": float(row["predicted"])}
+        | {
+            "measured": value_with_error(row["measured"], row["error"]),
+            "theory": row["predicted"] if abs(row["predicted"]) > _ZERO else 0.0,
+        }
         | {"sigma": f"{row['z']:+.1f}"}
         for row in rows[:_ROWS]
     ]
