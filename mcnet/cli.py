@@ -151,6 +151,7 @@ def _machine(function: Function) -> Function:
     """Where and by how many the work is done."""
     for option in (
         click.option("--part", metavar="I/N", help="Begin with share I of N: for job arrays, all in one directory."),
+        click.option("--scheduler", metavar="ADDRESS", help="A running Dask scheduler, or its scheduler file."),
         click.option("--executor", default="local", show_default=True, metavar="NAME", help="local or dask."),
         click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes; by default one a core."),
         click.option("--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu or cuda:N."),

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mcnet import plugins as plugin_modules
 from mcnet import runfiles, shards
 from mcnet.errors import DiskError, McnetError, Stopped, UsageError
-from mcnet.executors import ATTEMPTS, Child, Failed, in_process, processes
+from mcnet.executors import ATTEMPTS, Child, Failed, Outcome, in_process, processes
 from mcnet.plan import Plan, PlannedPoint, make_plan, plan_points
 from mcnet.progress import Progress
 from mcnet.shards import ShardName
@@ -40,6 +40,7 @@ def run(
     workers: int | None = None,
     executor: str = "local",
     part: str | None = None,
+    scheduler: str | None = None,
     plugins: Sequence[str] = (),
     quiet: bool = False,
     overrides: Sequence[str] = (),
@@ -54,16 +55,19 @@ def run(
     out : path
         The directory of the run.
     device : str
-        ``auto``, ``cpu`` or ``cuda:N``.
+        ``auto``, ``cpu``, ``cuda:N``, or several as in ``cuda:0,cuda:1``: one worker each.
     workers : int, optional
         1: everything in this process; more: so many processes with one thread each. By default one for every core
         that this process may use, and 1 where the work would be done before they have started. The content of the
         result does not depend on it.
     executor : str
-        ``local``: this machine.
+        ``local``: this process, or worker processes of this machine. ``dask``: a Dask cluster, of this machine or the
+        one of ``scheduler``.
     part : str, optional
         ``i/n``: one of n runs of the same scenario into the same directory, by a job array for instance. It begins
         with its own share and then helps the others; whoever finishes packs.
+    scheduler : str, optional
+        Address (or scheduler file) of a running Dask scheduler; its workers must see the directory.
     plugins : sequence of str
         Modules to import first, in every worker too, and again when the run is resumed.
     quiet : bool
@@ -91,12 +95,12 @@ def run(
     """
     from mcnet import scenario as scenarios
 
-    options = _options(workers, executor, part)
+    options = _options(workers, executor, part, scheduler, device)
     plugin_modules.load(plugins)
     study = scenarios.load(scenario, overrides)
     directory = Path(out)
     plan = runfiles.begin(directory, make_plan(study, plugins), study.text)
-    return _carry_out(directory, plan, device, *options, quiet)
+    return _carry_out(directory, plan, device, options, quiet)
 
 
 def resume(
@@ -106,12 +110,13 @@ def resume(
     workers: int | None = None,
     executor: str = "local",
     part: str | None = None,
+    scheduler: str | None = None,
     quiet: bool = False,
 ) -> Path:
     """Go on with a run that was stopped, killed or damaged; parameters, result and errors as for :func:`run`."""
-    options = _options(workers, executor, part)
+    options = _options(workers, executor, part, scheduler, device)
     place = Path(directory)
-    return _carry_out(place, runfiles.load_plan(place), device, *options, quiet)
+    return _carry_out(place, runfiles.load_plan(place), device, options, quiet)
 
 
 def pack(directory: str | os.PathLike[str]) -> dict[str, Any]:
@@ -218,17 +223,40 @@ def sample(
     return assemble(dataset_schema.build(plan, contents, study.text), source)
 
 
-def _options(workers: int | None, executor: str, part: str | None) -> tuple[int | None, tuple[int, int]]:
-    if executor != "local":
-        raise UsageError(f'executor "{executor}" is not known; this version has "local".')
+class _Machines(NamedTuple):
+    """By whom the tasks are worked off; ``workers`` None: chosen by the work there is."""
+
+    workers: int | None
+    part: tuple[int, int]
+    executor: str
+    scheduler: str | None
+
+
+def _options(workers: int | None, executor: str, part: str | None, scheduler: str | None, device: str) -> _Machines:
+    if executor not in ("local", "dask"):
+        raise UsageError(f'executor "{executor}" is not known; write "local" or "dask".')
     if workers is not None and workers < 1:
         raise UsageError(f"workers = {workers}: must be at least 1.")
-    return workers, (1, 1) if part is None else parse_part(part)
+    if scheduler is not None and executor != "dask":
+        raise UsageError(f'scheduler {scheduler}: is for executor "dask".')
+    if scheduler is not None and workers is not None:
+        raise UsageError(f"workers = {workers}: scheduler {scheduler} has its own; give one of the two.")
+    devices = device.split(",")
+    if len(devices) > 1 and (scheduler is not None or (workers is not None and workers < len(devices))):
+        raise UsageError(f'device "{device}": {len(devices)} devices need as many workers of this machine.')
+    return _Machines(workers, (1, 1) if part is None else parse_part(part), executor, scheduler)
 
 
-def _carry_out(
-    directory: Path, plan: Plan, device: str, workers: int | None, part: tuple[int, int], quiet: bool
-) -> Path:
+def _executor(machines: _Machines, count: int, quiet: bool) -> Callable[..., Iterator[Outcome]]:
+    if machines.executor == "local":
+        return in_process if count == 1 else partial(processes, workers=count)
+    from mcnet.executors_dask import on_dask
+
+    say = (lambda text: None) if quiet else Progress.say
+    return partial(on_dask, workers=count, scheduler=machines.scheduler, say=say)
+
+
+def _carry_out(directory: Path, plan: Plan, device: str, machines: _Machines, quiet: bool) -> Path:
     """Make all shards of the plan that are not there, then the dataset."""
     if runfiles.is_pruned(directory):
         return directory
@@ -236,12 +264,12 @@ def _carry_out(
     folder.mkdir(exist_ok=True)
     shards.remove_stale(folder)
     shards.remove_stale(directory)
-    todo = _todo(directory, plan, part, quiet)
+    todo = _todo(directory, plan, machines.part, quiet)
     seconds, stored = _costs(plan, todo)
     _require_space(directory, sum(stored))
     planned, total = len(plan.tasks), sum(seconds)
-    count = workers or _default_workers(total, len(todo), device)
-    execute = in_process if count == 1 else partial(processes, workers=count)
+    count = machines.workers or _default_workers(total, len(todo), device)
+    execute = _executor(machines, count, quiet)
     runfiles.log(directory, "begin", shards=planned - len(todo), shards_planned=planned, workers=count, device=device)
     done = planned - len(todo)
     cost = dict(zip(todo, seconds, strict=True))
@@ -317,7 +345,9 @@ def _require_space(directory: Path, stored: float) -> None:
 
 
 def _default_workers(seconds: float, tasks: int, device: str) -> int:
-    """One worker per core of this process; 1 where the work is small or a GPU does it."""
+    """One worker per core of this process; 1 where the work is small or a GPU does it; one for each of several."""
+    if "," in device:
+        return device.count(",") + 1
     if seconds < 2 * WORKER_SECONDS or device.startswith("cuda"):
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -26,7 +26,7 @@ from mcnet.tasks import Task
 ATTEMPTS = 3  # a task that ended its worker as often is given up, with its point
 _SERVE = "import sys; from mcnet.worker import serve; sys.exit(serve(sys.argv[1:]))"
 _POLL_SECONDS = 0.2
-_ONE_THREAD = dict.fromkeys(
+ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
 
@@ -72,9 +72,10 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, **_ONE_THREAD, "PYTHONPATH": path},
+            env={**os.environ, **ONE_THREAD, "PYTHONPATH": path},
             start_new_session=True,  # Ctrl-C reaches the parent alone
         )
+        self.device = device
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._requests, self._answers = self._process.stdin, self._process.stdout
@@ -131,7 +132,7 @@ class Child:
 def processes(
     directory: Path, plan: Plan, tasks: Sequence[Task], device: str, stop: Callable[[], bool], workers: int
 ) -> Iterator[Outcome]:
-    """Worker processes, one task at a time each, with one thread each.
+    """Worker processes, one task at a time each, with one thread each; several devices (``cuda:0,cuda:1``) in turn.
 
     A worker that dies is replaced and its task tried again after the others; after :data:`ATTEMPTS` deaths the task
     has failed, and the other tasks of its point are not begun.
