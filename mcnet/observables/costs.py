@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from mcnet.backend import CPU_MEMORY
 from mcnet.observables.catalog import OBSERVABLES
 from mcnet.point import Point
 from mcnet.request import Request
 
-BUDGET = 1 << 28
-"""Bytes of working memory of one sub-batch (one network may take more)."""
+BUDGET = CPU_MEMORY
+"""Matrices of up to twice so many bytes are kept for the backward pass."""
 
 CACHE = 1 << 22
 """Bytes of activity of one layer of a sub-batch: within the processor's cache, a pass over it is cheap."""
@@ -95,10 +96,10 @@ def working_bytes(point: Point, needs: frozenset[str], sampler: str, precision: 
     return total
 
 
-def sub_batch(point: Point, needs: frozenset[str], sampler: str, precision: str) -> int:
-    """Networks worked off together."""
-    by_memory = BUDGET // working_bytes(point, needs, sampler, precision)
-    if fused(point, needs, sampler):
+def sub_batch(point: Point, needs: frozenset[str], sampler: str, precision: str, memory: int, cached: bool) -> int:
+    """Networks worked off together in so many bytes; ``cached``: on a processor whose cache should hold a layer."""
+    by_memory = memory // working_bytes(point, needs, sampler, precision)
+    if fused(point, needs, sampler) or not cached:
         return max(1, by_memory)
     count = questions(point, needs)
     activity = 8 * count * max(point.width, point.inputs.dimension)

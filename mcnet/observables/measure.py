@@ -113,15 +113,27 @@ def _samples(
     """Sub-batches of the range: first network, one past the last, what was seen."""
     sampler, needs = resolve_sampler(point, request), costs.needs_of(request)
     fused = costs.fused(point, needs, sampler)
-    size = costs.sub_batch(point, needs, sampler, request.precision)
+    cached = backend.name == "cpu"
+    size = costs.sub_batch(point, needs, sampler, request.precision, backend.memory(), cached)
     keep = costs.keeps_matrices(point, request.precision)
-    for first in range(start, stop, size):
+    first = start
+    while first < stop:
         last = min(first + size, stop)
         ensemble = ensemble_of(point, request.seed, first, last, request.precision, backend)
-        if fused:
-            yield first, last, chain(point, request.seed, ensemble)
-        else:
-            yield first, last, draw(point, request.seed, sampler, needs, ensemble, keep)
+        try:
+            if fused:
+                sample = chain(point, request.seed, ensemble)
+            else:
+                sample = draw(point, request.seed, sampler, needs, ensemble, keep)
+        except backend.exhausted as error:
+            size = (last - first) // 2
+            if not size:
+                raise McnetError(
+                    f"one network does not fit the memory of {backend.device} at {_name(point)}"
+                ) from error
+            continue
+        yield first, last, sample
+        first = last
 
 
 def _check_finite(variable: Variable, part: Values, point: Point, first: int, last: int) -> None:
