@@ -8,6 +8,7 @@ from typing import Any
 from mcnet.point import Point
 from mcnet.scenario_checks import Draft
 from mcnet.scenario_faults import Faults
+from mcnet.scenario_fields import suggestion
 from mcnet.scenario_text import quote
 
 Measures = dict[str, Mapping[str, Any]]
@@ -63,3 +64,33 @@ def check(draft: Draft, points: tuple[Point, ...], faults: Faults) -> None:
                     told.add(sentence)
                     at = f" (point {number}: width {point.width}, depth {point.depth})" if len(points) > 1 else ""
                     faults.add(("measure", name), f"{sentence.rstrip('.')}{at}.", at_key=True)
+    if points and not faults:
+        _named(draft, points, faults)
+
+
+def _named(draft: Draft, points: tuple[Point, ...], faults: Faults) -> None:
+    """Note variables that fits and the target name but nothing measures, and layers beyond every depth."""
+    from mcnet.observables.catalog import OBSERVABLES
+
+    stored = {
+        variable.name: variable
+        for name, options in draft.measures.items()
+        for variable in OBSERVABLES[name].variables(points[0], options)
+    }
+    depth = max(point.depth for point in points)
+    fits = draft.analyze.fit
+    for number, fit in enumerate(fits):
+        path = ("analyze", "fit") if len(fits) == 1 else ("analyze", "fit", number)
+        if fit.observable not in stored:
+            faults.add((*path, "observable"), _not_measured(fit.observable, stored))
+        elif fit.layer is not None and "layer" not in stored[fit.observable].dims:
+            faults.add((*path, "layer"), f"{fit.observable} has no layers. Remove it.")
+        elif fit.layer is not None and fit.layer > depth:
+            faults.add((*path, "layer"), f"{fit.layer} lies beyond the depth {depth}. Give a layer up to it.")
+    target = draft.sampling.target
+    if target is not None and target.observable not in stored:
+        faults.add(("sampling", "target", "observable"), _not_measured(target.observable, stored))
+
+
+def _not_measured(name: str, stored: Mapping[str, Any]) -> str:
+    return f"{quote(name)} is not measured.{suggestion(name, stored)} ({', '.join(stored)})"

@@ -249,6 +249,24 @@ ONE_BY_ONE = [
         '19:11: analyze.theory: "meanfield" is not',
         '"mean-field"',
     ),
+    (
+        "[measure]",
+        "[analyze]\nfit = { observable = 'q_hatt', layer = 5 }\n[measure]",
+        '19:22: analyze.fit.observable: "q_hatt" is not measured.',
+        'Did you mean "q_hat"? (q, q_hat, c)',
+    ),
+    (
+        "[measure]",
+        "[[analyze.fit]]\nobservable = 'q'\n[[analyze.fit]]\nobservable = 'c'\nlayer = 6\n[measure]",
+        "22:9: analyze.fit.layer: 6 lies beyond the depth 5.",
+        "Give a layer",
+    ),
+    (
+        "networks = 4096",
+        'target = { observable = "chi", coefficient = "mean", relative_error = 0.05 }',
+        '16:25: sampling.target.observable: "chi" is not measured.',
+        "(q, q_hat, c)",
+    ),
 ]
 
 
