@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from mcnet.backend import CPU_MEMORY
 from mcnet.observables.catalog import OBSERVABLES
+from mcnet.observables.tangent import by_products
 from mcnet.point import Point
 from mcnet.request import Request
 
@@ -42,9 +43,15 @@ def needs_of(request: Request) -> frozenset[str]:
     return frozenset().union(*(OBSERVABLES[name].needs for name in request.measures))
 
 
+def needs_at(point: Point, request: Request) -> frozenset[str]:
+    """The same at a point: products take the place of a large tangent kernel of which only extremes are asked."""
+    needs = needs_of(request)
+    return (needs - {"tangent"}) | {"products"} if by_products(point, request.measures) else needs
+
+
 def has_backward(needs: frozenset[str]) -> bool:
     """Whether errors are propagated back."""
-    return bool(needs & {"errors", "tangent"})
+    return bool(needs & {"errors", "tangent", "products"})
 
 
 def questions(point: Point, needs: frozenset[str]) -> int:
@@ -86,7 +93,10 @@ def working_bytes(point: Point, needs: frozenset[str], sampler: str, precision: 
         if sampler == "conditioned":
             total += 2 * 8 * (point.depth * inputs + count) * width  # questions and answers of all layers
     if "tangent" in needs:
-        total += 6 * 8 * (inputs * (point.outputs or 1)) ** 2
+        total += kernel_bytes(point)
+    if "products" in needs:
+        rows = inputs * (point.outputs or 1)
+        total += point.depth * itemsize(precision) * rows * width + 3 * 8 * inputs * width + 8 * 40 * rows
     if "jacobian" in needs:
         total += point.width * (3 * itemsize(precision) * width + 8 * (width + 3 * point.width))
     if sampler == "explicit":
@@ -94,6 +104,11 @@ def working_bytes(point: Point, needs: frozenset[str], sampler: str, precision: 
         kept = point.depth if has_backward(needs) and keeps_matrices(point, precision) else 0
         total += matrix * (kept + (6 if "orthogonal" in (point.weights, point.readout) else 2))
     return total
+
+
+def kernel_bytes(point: Point) -> int:
+    """Memory of the tangent kernel of one network, its terms and the workspace of its eigenvalues included."""
+    return 6 * 8 * (point.inputs.count * (point.outputs or 1)) ** 2
 
 
 def sub_batch(point: Point, needs: frozenset[str], sampler: str, precision: str, memory: int, cached: bool) -> int:
@@ -122,6 +137,8 @@ def seconds(point: Point, needs: frozenset[str], sampler: str) -> float:
     if "tangent" in needs:
         rows = inputs * (point.outputs or 1)
         total += 1e-10 * point.depth * width * rows**2 + 1e-9 * rows**3
+    if "products" in needs:
+        total += 3e-9 * point.depth * width * inputs * (2 * (point.outputs or 1) + inputs) * 20
     if "jacobian" in needs:
         total += 1e-10 * (point.depth + 3) * width**3
     return total

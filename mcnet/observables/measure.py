@@ -90,7 +90,7 @@ def resolve_sampler(point: Point, request: Request) -> str:
     asked = [OBSERVABLES[name] for name in request.measures]
     laws = {point.weights, point.readout} if point.outputs else {point.weights}
     possible = laws <= set(CONDITIONED_LAWS) and all("conditioned" in observable.samplers for observable in asked)
-    needs = costs.needs_of(request)
+    needs = costs.needs_at(point, request)
     if not possible or costs.questions(point, needs) >= point.width:
         return "explicit"
     cheaper = costs.seconds(point, needs, "conditioned") <= costs.seconds(point, needs, "explicit")
@@ -99,7 +99,7 @@ def resolve_sampler(point: Point, request: Request) -> str:
 
 def estimate(point: Point, request: Request) -> costs.Estimate:
     """Rough costs of one network of a point, for the size of batches and for ``mcnet check``."""
-    sampler, needs = resolve_sampler(point, request), costs.needs_of(request)
+    sampler, needs = resolve_sampler(point, request), costs.needs_at(point, request)
     return costs.Estimate(
         bytes_per_network=costs.working_bytes(point, needs, sampler, request.precision),
         stored_bytes_per_network=costs.stored_bytes(point, request),
@@ -111,7 +111,7 @@ def _samples(
     point: Point, request: Request, start: int, stop: int, backend: Backend
 ) -> Iterator[tuple[int, int, Sample]]:
     """Sub-batches of the range: first network, one past the last, what was seen."""
-    sampler, needs = resolve_sampler(point, request), costs.needs_of(request)
+    sampler, needs = resolve_sampler(point, request), costs.needs_at(point, request)
     fused = costs.fused(point, needs, sampler)
     cached = backend.name == "cpu"
     size = costs.sub_batch(point, needs, sampler, request.precision, backend.memory(), cached)

@@ -13,6 +13,7 @@ from mcnet import inputs, streams
 from mcnet.backend import Backend
 from mcnet.kernels import linalg
 from mcnet.networks import dense, jacobian, tangent
+from mcnet.networks.kernel_operator import KernelOperator
 from mcnet.point import Point
 from mcnet.weights.laws import AbstractMatrix, Array, Ensemble
 
@@ -36,6 +37,8 @@ class Sample:
     error_exponent : ndarray, shape (N, depth)
     tangent : Array, shape (N, C T, C T)
         Tangent kernel of the outputs, normalised if the point says so; output k, input t is row k T + t.
+    products : KernelOperator
+        The same kernel as an operator.
     undefined : ndarray of bool, shape (N,)
         Where that normalisation divides by zero.
     singular_values : ndarray, shape (N, min(M, M_0))
@@ -49,6 +52,7 @@ class Sample:
     error_length: Floats | None = None
     error_exponent: Floats | None = None
     tangent: Array | None = None
+    products: KernelOperator | None = None
     undefined: NDArray[np.bool_] | None = None
     singular_values: Floats | None = None
     singular_exponent: Floats | None = None
@@ -95,7 +99,7 @@ def draw(point: Point, seed: int, sampler: str, needs: Set[str], ensemble: Ensem
     """
     backend = ensemble.backend
     xp = backend.xp
-    backward = bool(needs & {"errors", "tangent"})
+    backward = bool(needs & {"errors", "tangent", "products"})
     x = inputs.differences(point, seed, ensemble.start, ensemble.stop, backend)
     h, f = xp.astype(x, ensemble.dtype), None
     u_grams: list[Array] = []
@@ -128,7 +132,7 @@ def draw(point: Point, seed: int, sampler: str, needs: Set[str], ensemble: Ensem
             sample, singular_values=backend.fetch(values), singular_exponent=backend.fetch(product.exponent)
         )
     if backward:
-        sample = _with_errors(point, sample, weights, pre_activations, h_grams, f, "tangent" in needs, ensemble)
+        sample = _with_errors(point, sample, weights, pre_activations, h_grams, f, needs, ensemble)
     return sample
 
 
@@ -139,7 +143,7 @@ def _with_errors(
     pre_activations: list[Array],
     h_grams: list[Array],
     f: Array | None,
-    with_tangent: bool,
+    needs: Set[str],
     ensemble: Ensemble,
 ) -> Sample:
     """The backward pass: lengths of the errors and, where asked for, the tangent kernel."""
@@ -147,9 +151,16 @@ def _with_errors(
     xp, scales = backend.xp, tangent.scales(point)
     lengths, exponents = [], []
     theta: Array | None = None
-    if with_tangent:
+    operator: KernelOperator | None = None
+    outputs: Array | None = None
+    if needs & {"tangent", "products"}:
         assert point.outputs is not None
-        theta = tangent.readout_term(backend, point.outputs, h_grams[-1], scales[-1])
+        outputs = xp.matrix_transpose(dense.to_plain(xp, xp.astype(f, xp.float64)))  # (N, C, T)
+        if "products" in needs:
+            operator = KernelOperator(backend, point.outputs, point.inputs.count, point.normalization, outputs)
+            operator.add_readout(h_grams[-1], scales[-1])
+        else:
+            theta = tangent.readout_term(backend, point.outputs, h_grams[-1], scales[-1])
     for index, errors in zip(
         range(point.depth, 0, -1), dense.backward(point, weights, pre_activations, ensemble), strict=True
     ):
@@ -158,9 +169,10 @@ def _with_errors(
         exponents.append(backend.fetch(errors.exponent))
         if theta is not None:
             theta = theta + tangent.hidden_term(backend, errors, h_grams[index - 1], scales[index - 1])
-    undefined = None
+        if operator is not None:
+            operator.add(errors, h_grams[index - 1], scales[index - 1])
+    undefined = None if operator is None else backend.fetch(operator.undefined())
     if theta is not None:
-        outputs = xp.matrix_transpose(dense.to_plain(xp, xp.astype(f, xp.float64)))  # (N, C, T)
         normalized = tangent.normalized(backend, theta, outputs, point.normalization)
         finite = [backend.fetch(xp.all(xp.isfinite(kernel), axis=(1, 2))) for kernel in (theta, normalized)]
         theta, undefined = normalized, finite[0] & ~finite[1]
@@ -169,6 +181,7 @@ def _with_errors(
         error_length=np.stack(lengths[::-1], axis=2),
         error_exponent=np.stack(exponents[::-1], axis=1),
         tangent=theta,
+        products=operator,
         undefined=undefined,
     )
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mcnet.kernels import linalg
+from mcnet import streams
+from mcnet.kernels import lanczos, linalg
+from mcnet.networks.kernel_operator import KernelOperator
 from mcnet.observables.observable import Observable, Options, Values, choice, flag
 from mcnet.observables.sample import Sample
 from mcnet.point import Point
 from mcnet.variables import Variable
+
+PRODUCTS_FROM = 512
+"""Outputs times inputs from which the extremes of the kernel come from products instead of the matrix."""
 
 _PARAMETERS = {
     "standard": "parameters W and b themselves",
@@ -37,6 +43,14 @@ _EIGENVALUE = replace(
     symbol="lambda_i(Theta)",
     definition="eigenvalues of the C T x C T kernel of all outputs and inputs, the largest first",
 )
+_SMALLEST = replace(
+    _EIGENVALUE,
+    name="ntk_lambda_min",
+    dims=(),
+    long_name="smallest eigenvalue of the empirical neural tangent kernel",
+    symbol="lambda_min(Theta)",
+    definition="smallest of the C T eigenvalues of the kernel of all outputs and inputs",
+)
 _FIM = Variable(
     name="fim_lambda_max",
     group="fim",
@@ -49,6 +63,14 @@ _FIM = Variable(
 )
 _FIM_VARIABLES = {
     "lambda_max": _FIM,
+    "lambda_top": replace(
+        _FIM,
+        name="fim_lambda_top",
+        long_name="mean of the C largest eigenvalues of the Fisher information matrix",
+        symbol="lambda_top(F)",
+        definition="mean of the C largest eigenvalues of F, which meet at infinite width and split at width M by a "
+        "relative M^(-1/2); stored with 2 outputs or more",
+    ),
     "trace": replace(
         _FIM,
         name="fim_trace",
@@ -101,6 +123,7 @@ def _ntk_variables(point: Point, options: Options) -> tuple[Variable, ...]:
         entries = replace(entries, definition=f"{_NTK.definition}; mean over the outputs")
     wanted = [entries] if options.get("entries", True) else []
     wanted += [_EIGENVALUE] if options.get("eigenvalues", True) else []
+    wanted += [_SMALLEST] if options.get("lambda_min", True) else []
     return tuple(_described(variable, point) for variable in wanted)
 
 
@@ -120,29 +143,46 @@ def _ntk(point: Point, options: Options, sample: Sample) -> tuple[Values, ...]:
         elif outputs == 1:
             blocks = blocks.reshape(-1, inputs, inputs)
         wanted.append(Values(blocks, _like(defined, blocks)))
-    if options.get("eigenvalues", True):
+    every, least = options.get("eigenvalues", True), options.get("lambda_min", True)
+    if every or least:
         values = _eigenvalues(sample)
-        wanted.append(Values(values, _like(defined, values)))
+        wanted += [Values(values, _like(defined, values))] if every else []
+        wanted += [Values(values[:, -1], defined)] if least else []
     return tuple(wanted)
 
 
-def _fim_names(options: Options) -> list[str]:
-    return [name for name in _FIM_VARIABLES if options.get(name, True)]
+def _fim_names(point: Point, options: Options) -> list[str]:
+    names = [name for name in _FIM_VARIABLES if options.get(name, True)]
+    return [name for name in names if name != "lambda_top" or (point.outputs or 1) > 1]
+
+
+def by_products(point: Point, measures: Mapping[str, Options]) -> bool:
+    """Whether nothing asked for needs the matrix of the kernel, and it is large enough to be better never made."""
+    if "ntk" in measures or "fim" not in measures or point.normalization == "last-layer":
+        return False
+    large = point.inputs.count * (point.outputs or 1) >= PRODUCTS_FROM
+    return large and not {"trace2", "eigenvalue"} & set(_fim_names(point, measures["fim"]))
 
 
 def _fim(point: Point, options: Options, sample: Sample) -> tuple[Values, ...]:
-    assert sample.tangent is not None
     inputs, backend = point.inputs.count, sample.backend
-    xp, theta = backend.xp, sample.tangent / inputs
-    names = _fim_names(options)
-    found: dict[str, NDArray[np.float64]] = {
-        "trace": backend.fetch(xp.linalg.trace(theta)),
-        "trace2": backend.fetch(xp.sum(theta * theta, axis=(1, 2))),
-    }
-    if set(names) - {"trace", "trace2"}:
-        values = _eigenvalues(sample) / inputs
+    names = _fim_names(point, options)
+    found: dict[str, NDArray[np.float64]] = {}
+    spectral = bool(set(names) - {"trace", "trace2"})
+    values: NDArray[np.float64] | None = None
+    if sample.products is not None:
+        found["trace"] = backend.fetch(sample.products.trace()) / inputs
+        values = _largest(sample) / inputs if spectral else None
+    else:
+        assert sample.tangent is not None
+        xp, theta = backend.xp, sample.tangent / inputs
+        found["trace"] = backend.fetch(xp.linalg.trace(theta))
+        found["trace2"] = backend.fetch(xp.sum(theta * theta, axis=(1, 2)))
+        values = _eigenvalues(sample) / inputs if spectral else None
+    if values is not None:
         largest = values[:, 0]
         found |= {"eigenvalue": values, "lambda_max": largest}
+        found["lambda_top"] = values[:, : point.outputs or 1].mean(axis=1)
         found["learning_rate_bound"] = 2.0 / np.where(largest > 0.0, largest, np.nan)
     defined = _defined(sample)
     masks = {name: _like(defined, found[name]) for name in names}
@@ -154,6 +194,33 @@ def _fim(point: Point, options: Options, sample: Sample) -> tuple[Values, ...]:
 def _eigenvalues(sample: Sample) -> NDArray[np.float64]:
     """Of Theta, descending, (N, C T); NaN where the kernel is undefined."""
     return sample.backend.fetch(linalg.eigenvalues(sample.backend.xp, sample.tangent))
+
+
+def _largest(sample: Sample) -> NDArray[np.float64]:
+    """The C largest eigenvalues of Theta from its products, (N, C); NaN where the kernel is undefined.
+
+    The first vectors: one for each output, the same at all inputs, where the large eigenvectors are (section on
+    duality of Karakida, Akaho, Amari 2019), and two fixed random ones for what is orthogonal to them.
+    """
+    operator, backend = sample.products, sample.backend
+    assert operator is not None
+    assert sample.undefined is not None
+    outputs, inputs = operator.outputs, operator.inputs
+    size = outputs * inputs
+    same = np.repeat(np.eye(outputs), inputs, axis=0) / np.sqrt(inputs)  # (C T, C)
+    key = streams.seed_key(0)
+    rest = streams.normals(key, 0, streams.PROBES, 0, 2, size).T / np.sqrt(size)
+    start = np.concatenate([same + 0.1 * rest[:, :1], rest], axis=1).astype(np.float64)
+    networks = len(sample.undefined)
+    found = np.full((networks, outputs), np.nan)
+    for n in np.flatnonzero(~sample.undefined):
+        one = operator.only(int(n))
+
+        def product(v: NDArray[np.float64], one: KernelOperator = one) -> NDArray[np.float64]:
+            return backend.fetch(one.product(backend.place(v.reshape(1, outputs, inputs)))).reshape(-1)
+
+        found[n] = lanczos.largest(product, start, outputs)
+    return found
 
 
 def _defined(sample: Sample) -> NDArray[np.bool_]:
@@ -175,6 +242,8 @@ def _check(point: Point, options: Options) -> list[str]:
         return ['normalization "last-batch" leaves no gradient with fewer than 3 inputs; use more']
     if point.normalization == "last-layer" and point.outputs < 3:
         return ['normalization "last-layer" leaves no gradient with fewer than 3 outputs; use more']
+    if point.parameterization == "ntk" and point.sigma_w2 == 0.0:
+        return ['the parameters of "ntk", W = sqrt(sigma_w2/M) w, have no meaning at sigma_w2 = 0; use "standard"']
     return []
 
 
@@ -197,6 +266,7 @@ OBSERVABLES = {
                 "all",
             ),
             "eigenvalues": flag("whether the eigenvalues are stored: true (the default) or false"),
+            "lambda_min": flag("whether the smallest eigenvalue is stored: true (the default) or false"),
         },
         samplers=("conditioned", "explicit"),
         needs=frozenset({"signal", "tangent"}),
@@ -213,7 +283,9 @@ OBSERVABLES = {
         },
         samplers=("conditioned", "explicit"),
         needs=frozenset({"signal", "tangent"}),
-        variables=lambda point, options: tuple(_described(_FIM_VARIABLES[name], point) for name in _fim_names(options)),
+        variables=lambda point, options: tuple(
+            _described(_FIM_VARIABLES[name], point) for name in _fim_names(point, options)
+        ),
         check=_check,
         evaluate=_fim,
         sizes=_sizes,
