@@ -92,8 +92,15 @@ def test_blocks_and_parts() -> None:
     assert np.array_equal(diagonal["ntk"], every[:, np.arange(3), np.arange(3)])
     np.testing.assert_allclose(mean, diagonal["ntk"].mean(1), rtol=1e-14)
     np.testing.assert_allclose(every, every.transpose(0, 2, 1, 4, 3), rtol=1e-12)
+    least = measured(where, "conditioned", {"ntk": {"eigenvalues": False, "entries": False, "lambda_min": True}}, 0, 3)
+    all_values = measured(where, "conditioned", {"ntk": {"entries": False}}, 0, 3)
+    assert list(least) == ["ntk_lambda_min"]
+    assert np.array_equal(least["ntk_lambda_min"], all_values["ntk_eigenvalue"][:, -1])
     one = measured(point(2, outputs=1), "conditioned", {"ntk": {"entries": False}, "fim": {"eigenvalue": False}}, 0, 3)
-    assert sorted(one) == ["fim_lambda_max", "fim_trace", "fim_trace2", "learning_rate_bound", "ntk_eigenvalue"]
+    assert sorted(one) == [
+        *("fim_lambda_max", "fim_trace", "fim_trace2", "learning_rate_bound"),
+        *("ntk_eigenvalue", "ntk_lambda_min"),
+    ]
     assert measured(point(2, outputs=1), "conditioned", {"ntk": {}}, 0, 3)["ntk"].shape == (3, 2, 2)
     for name in ("ntk", "fim"):
         assert OBSERVABLES[name].check(point(2), {}) == [

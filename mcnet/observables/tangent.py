@@ -123,8 +123,12 @@ def _ntk_variables(point: Point, options: Options) -> tuple[Variable, ...]:
         entries = replace(entries, definition=f"{_NTK.definition}; mean over the outputs")
     wanted = [entries] if options.get("entries", True) else []
     wanted += [_EIGENVALUE] if options.get("eigenvalues", True) else []
-    wanted += [_SMALLEST] if options.get("lambda_min", True) else []
+    wanted += [_SMALLEST] if _with_smallest(options) else []
     return tuple(_described(variable, point) for variable in wanted)
+
+
+def _with_smallest(options: Options) -> bool:
+    return bool(options.get("lambda_min", options.get("eigenvalues", True)))
 
 
 def _ntk(point: Point, options: Options, sample: Sample) -> tuple[Values, ...]:
@@ -143,7 +147,7 @@ def _ntk(point: Point, options: Options, sample: Sample) -> tuple[Values, ...]:
         elif outputs == 1:
             blocks = blocks.reshape(-1, inputs, inputs)
         wanted.append(Values(blocks, _like(defined, blocks)))
-    every, least = options.get("eigenvalues", True), options.get("lambda_min", True)
+    every, least = options.get("eigenvalues", True), _with_smallest(options)
     if every or least:
         values = _eigenvalues(sample)
         wanted += [Values(values, _like(defined, values))] if every else []
@@ -266,7 +270,9 @@ OBSERVABLES = {
                 "all",
             ),
             "eigenvalues": flag("whether the eigenvalues are stored: true (the default) or false"),
-            "lambda_min": flag("whether the smallest eigenvalue is stored: true (the default) or false"),
+            "lambda_min": flag(
+                "whether the smallest eigenvalue is stored: true or false; by default as eigenvalues says"
+            ),
         },
         samplers=("conditioned", "explicit"),
         needs=frozenset({"signal", "tangent"}),
