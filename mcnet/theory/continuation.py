@@ -98,7 +98,7 @@ def follow(system: AbstractSystem, state: Complex, start: Complex, stop: Complex
         last = left <= NEAR_END
         take = np.where(last, left, np.minimum(step[active], 0.6 * left))
         target = start[active] + (done[active] + take) * direction[active]
-        trial = solution[active] + slope[active] * (take * direction[active])[:, None]
+        trial: Complex = solution[active] + slope[active] * (take * direction[active])[:, None]
         trial, trial_slope, ok = _correct(system, trial, target, 6)
         moved = active[ok]
         solution[moved], slope[moved] = trial[ok], trial_slope[ok]

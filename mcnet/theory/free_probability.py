@@ -20,12 +20,12 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mcnet.theory.continuation import follow
+from mcnet.theory.continuation import AbstractSystem, follow
 from mcnet.theory.spectrum import Values
 from mcnet.theory.squared_slope import Cells, SlopeLaw
 
@@ -36,12 +36,31 @@ NEAR = 0.5  # sine of the angle of w to the positive axis below which cells repl
 INSIDE = 1e-9  # x is inside a band if Im m exceeds this times |dm/d log x|; at an edge that is twice the distance
 
 
+class AbstractLaw(AbstractSystem, Protocol):
+    """A system whose solutions at theta = 0 tell a law (an interface)."""
+
+    def law(self, state: Complex, solved: NDArray[np.bool_]) -> Values:
+        """The law at states (P, n)."""
+
+
 @dataclass(frozen=True)
 class Layers:
     """Layers that share one D^2 law: how many there are."""
 
     law: SlopeLaw
     count: int
+
+
+def log_lower(number: NDArray[Any]) -> Complex:
+    """Logarithm of numbers in the closed lower half plane, imaginary part in [-pi, 0] whatever the sign of a zero."""
+    log: Complex = np.log(number)
+    return np.where(log.imag > np.pi / 2, log - 2j * np.pi, log)
+
+
+def log_upper(number: NDArray[Any]) -> Complex:
+    """Logarithm of numbers in the closed upper half plane, imaginary part in [0, pi]."""
+    log: Complex = np.log(number)
+    return np.where(log.imag < -np.pi / 2, log + 2j * np.pi, log)
 
 
 def node_sums(t: Complex, law: SlopeLaw) -> tuple[Complex, Complex, Complex]:
@@ -76,33 +95,17 @@ def _near(t: Complex, cells: Cells | None) -> NDArray[np.bool_]:
 
 
 def _cell_sums(t: Complex, law: SlopeLaw) -> tuple[Complex, Complex, Complex]:
-    """The sums of a density linear on each cell: Legendre functions Q_0, Q_1 of the place of w in the cell."""
+    """The sums of a density linear on each cell."""
+    from mcnet.theory.cell_sums import stieltjes
+
     cells = law.cells
     assert cells is not None
-    half = (cells.high - cells.low) / 2
-    place = (-t[:, None] - (cells.low + cells.high) / 2) / half  # (P, C)
-    q0, q1, q1_slope = _legendre(place)
-    tilt = 3 * cells.tilt
+    value, slope = stieltjes(-t, (cells.low + cells.high) / 2, (cells.high - cells.low) / 2, cells.mass, cells.tilt)
     inverse = 1.0 / (t[:, None] + cells.atoms)
-    stieltjes = (q0 + tilt * q1) @ (cells.mass / half) - inverse @ cells.atom_weights
-    slope = (1 / (1 - place * place) + tilt * q1_slope) @ (cells.mass / half**2)
+    value = value - inverse @ cells.atom_weights
     slope = slope - (inverse * inverse) @ cells.atom_weights
-    one_plus_m = law.zero - t * stieltjes
-    return 1.0 - one_plus_m, one_plus_m, -t * (stieltjes - t * slope)
-
-
-def _legendre(place: Complex) -> tuple[Complex, Complex, Complex]:
-    """Q_0, Q_1 and dQ_1, by series where the place is far and the closed forms cancel."""
-    far = np.abs(place) > 20.0
-    close = np.where(far, 2.0, place)
-    q0 = 0.5 * np.log((close + 1) / (close - 1))
-    q1, q1_slope = close * q0 - 1, q0 + close / (1 - close * close)
-    x = 1 / np.where(far, place, 20.0)
-    x2 = x * x
-    q0 = np.where(far, x * (1 + x2 * (1 / 3 + x2 * (1 / 5 + x2 / 7))), q0)
-    q1 = np.where(far, x2 * (1 / 3 + x2 * (1 / 5 + x2 * (1 / 7 + x2 / 9))), q1)
-    q1_slope = np.where(far, -x * x2 * (2 / 3 + x2 * (4 / 5 + x2 * (6 / 7 + x2 * 8 / 9))), q1_slope)
-    return q0, q1, q1_slope
+    one_plus_m = law.zero - t * value
+    return 1.0 - one_plus_m, one_plus_m, -t * (value - t * slope)
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ class ProductSystem:
         a, b, da, db = (np.empty_like(state) for _ in range(4))
         for g, group in enumerate(self.groups):
             minus_m, one_plus_m, d = node_sums(np.exp(state[:, g]), group.law)
-            a[:, g], b[:, g] = np.log(minus_m), np.log(one_plus_m)
+            a[:, g], b[:, g] = log_upper(minus_m), log_lower(one_plus_m)
             da[:, g], db[:, g] = -d / minus_m, d / one_plus_m
         return a, b, da, db
 
@@ -164,12 +167,12 @@ class ProductSystem:
         psi = np.abs(log_one_plus.imag)
         for g, group in enumerate(self.groups):
             t = np.exp(state[:, g])
-            argument = _mean_argument(t, group.law)
+            argument = mean_argument(t, group.law)
             psi = psi + group.count * (argument - density + (density - np.abs(log_one_plus.imag) if self.haar else 0.0))
         return Values(density / np.pi, psi / np.pi, inside, solved)
 
 
-def _mean_argument(t: Complex, law: SlopeLaw) -> Real:
+def mean_argument(t: Complex, law: SlopeLaw) -> Real:
     """E arg(1 - y/w), in [0, pi]."""
     argument: Real = np.abs(np.angle(1.0 + law.values / t[:, None])) @ law.weights
     near = _near(t, law.cells)
@@ -263,7 +266,7 @@ def negative_axis(system: ProductSystem, lowest: float, tail: float) -> tuple[Re
     return s[keep], states[keep], excess[keep]
 
 
-def law_at(system: ProductSystem, axis: tuple[Real, Real], log_x: Real) -> Values:
+def law_at(system: AbstractLaw, axis: tuple[Real, Real], log_x: Real) -> Values:
     """The law at points of log x (P,), by rotation from the negative axis (log(-z) falling, states)."""
     s, states = axis
     start = np.stack([np.interp(log_x, s[::-1], states[::-1, g]) for g in range(states.shape[1])], axis=1)
@@ -276,8 +279,7 @@ def log_z_above(system: ProductSystem, log_m: float) -> tuple[float, float]:
     log_ratio = log_m - math.log1p(m)
     log_z, slope = -log_ratio + system.log_scale, -1.0 / (1.0 + m)
     for group in system.groups:
-        gap = _above(group.law, log_m)  # log(w - largest)
-        excess = math.exp(gap)
+        excess = math.exp(_above(group.law, log_m))
         inverse = 1.0 / (excess + (group.law.largest - group.law.values))
         w = excess + group.law.largest
         change = -m / (w * float((inverse * inverse * group.law.values) @ group.law.weights))  # d log w/d log m
@@ -303,6 +305,11 @@ def _above(law: SlopeLaw, log_m: float) -> float:
             break
         gap = trial
     return gap
+
+
+def log_w_above(law: SlopeLaw, log_m: float) -> float:
+    """log w with E[y/(w-y)] = m for real w above the support."""
+    return math.log(law.largest + math.exp(_above(law, log_m)))
 
 
 def top(system: ProductSystem) -> float:

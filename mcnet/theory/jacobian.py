@@ -16,12 +16,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from mcnet import activations
 from mcnet.activations import Activation
+from mcnet.theory.conditional_fisher import FisherChain, fisher_moments
 from mcnet.theory.fixed_points import fixed_length
 from mcnet.theory.free_probability import Layers, ProductSystem, law_at, negative_axis, top
 from mcnet.theory.one_factor import one_factor
 from mcnet.theory.series import product_moments
-from mcnet.theory.spectrum import Atoms, LogSpectrum, Spectrum, from_log, only_atoms, resolve
-from mcnet.theory.squared_slope import slope_law
+from mcnet.theory.spectrum import MASS_TOLERANCE, Atoms, LogSpectrum, Spectrum, from_log, only_atoms, resolve
+from mcnet.theory.squared_slope import SlopeLaw, slope_law
 
 Real = NDArray[np.floating[Any]]
 ActivationLike = str | Mapping[str, Any] | Activation
@@ -145,6 +146,83 @@ def log_spectrum(
     return _log_spectrum(activation, weights, sigma_w2, sigma_b2, depth, q, points, -math.inf)
 
 
+def conditional_fim(
+    activation: ActivationLike,
+    weights: str,
+    sigma_w2: float,
+    sigma_b2: float,
+    depth: int,
+    q: ArrayLike | None = None,
+    *,
+    points: int = 400,
+) -> Spectrum:
+    """Spectrum of the Fisher information of one input with as many outputs as the width, in units of the width.
+
+    Parameters
+    ----------
+    activation, weights, sigma_w2, sigma_b2
+        As in :func:`moments`.
+    depth : int
+        Number L of weight layers. The output is u^L, the pre-activation of the last one: L - 1 layers of phi' enter.
+        This is the spectrum of sum_l q_hat_{l-1} J_l J_l^T with J_l = du^L/du^l, the non-zero part of the Fisher
+        information of all weights divided by the width (biases add 1/M to each q_hat).
+    q : array_like, shape () or (depth,), optional
+        Variance of the pre-activations u^1..u^L; default: the fixed point. They fix
+        ``q_hat_{l-1} = (q_l - sigma_b2)/sigma_w2``.
+    points : int
+        Points of the grid.
+
+    Returns
+    -------
+    Spectrum
+        As from :func:`spectrum`; ``.lambda_max``, ``.mean``, ``.second_moment`` do not come from the density. The
+        support starts at q_hat_{L-1}, with an atom there where phi' vanishes.
+
+    Raises
+    ------
+    ValueError
+        As :func:`spectrum`, and if some q is not above sigma_b2.
+
+    Notes
+    -----
+    At criticality (chi_1 = 1) with equal q the mean is L q_hat. The equations are in
+    :mod:`mcnet.theory.conditional_fisher`. Mass and first two moments of the density to 1e-6 on 400 points.
+
+    References
+    ----------
+    Hayase and Karakida 2020.
+    """
+    phi = activations.get(activation)
+    haar = _is_haar(weights)
+    if q is None:
+        q = fixed_length(phi, sigma_w2, sigma_b2)
+    lengths = _lengths(phi, sigma_w2, sigma_b2, depth, q)
+    if sigma_w2 == 0 or min(lengths) <= sigma_b2:
+        raise ValueError(f"q must exceed sigma_b2 = {sigma_b2}: q_hat = (q - sigma_b2)/sigma_w2 is a squared length")
+    q_hat = tuple(float((length - sigma_b2) / sigma_w2) for length in lengths)
+    keys = [1.0 if phi.homogeneous else length for length in lengths[:-1]]
+    known = {key: slope_law(phi, key) for key in set(keys)}
+    laws = tuple(known[key] for key in keys)
+    mean, second = fisher_moments(laws, q_hat, sigma_w2, haar)
+    if any(law.values.size == 0 for law in laws):
+        raise ValueError("phi' vanishes at q = 0: no layer below it has a gradient")
+    if haar and all(law.single for law in laws):
+        return from_log(only_atoms(((math.log(mean), 1.0),)), mean, second)
+    if not laws:
+        return from_log(only_atoms(((math.log(q_hat[0]), 1.0),)), mean, second)
+    if haar and depth == 2:
+        scale = math.log(sigma_w2 * q_hat[0])
+        return from_log(one_factor(phi, lengths[0], scale, points), mean, second, q_hat[-1])
+    chain = FisherChain(laws, q_hat, math.log(sigma_w2), haar)
+    log_top = chain.top()
+    s, states, excess = chain.negative_axis(log_top, LOG_SMALLEST, TAIL)
+    if 2 * excess > MASS_TOLERANCE:
+        raise ValueError(f"up to {2 * excess:.2g} of the mass lies too near the lower edge to be resolved")
+    look = _look(points, laws)
+    log = resolve(lambda log_x: law_at(chain, (s, states), log_x), log_top, float(s[-1]), chain.atoms(), points, look)
+    return from_log(log, mean, second, q_hat[-1])
+
+
 def _log_spectrum(
     activation: ActivationLike,
     weights: str,
@@ -171,12 +249,10 @@ def _log_spectrum(
             return only_atoms(((log_scale, 1.0),))
         if sum(group.count for group in groups) == 1:
             alone = next(q_l for q_l in lengths if not slope_law(phi, q_l).single)
-            if groups[0].law.values.size + (zero > 0) == len(groups[0].law.atoms):
-                return only_atoms(_shifted(groups[0].law.atoms, log_scale))
             return one_factor(phi, alone, log_scale, points)
     system = ProductSystem(groups, log_scale, haar)
     s, states, excess = negative_axis(system, lowest, TAIL)
-    if 2 * excess[-1] > 1e-3:
+    if 2 * excess[-1] > MASS_TOLERANCE:
         raise ValueError(
             f"at depth {depth} up to {2 * excess[-1]:.2g} of the eigenvalues lie below 1e-300, the range of a double; "
             "log_spectrum gives the law of their logarithm"
@@ -184,7 +260,13 @@ def _log_spectrum(
     atoms = _product_atoms(groups, log_scale) if haar else ()
     if zero > 0:
         atoms = ((-math.inf, zero), *atoms)
-    return resolve(lambda log_x: law_at(system, (s, states), log_x), top(system), float(s[-1]), atoms, points)
+    look = _look(points, [group.law for group in groups])
+    return resolve(lambda log_x: law_at(system, (s, states), log_x), top(system), float(s[-1]), atoms, points, look)
+
+
+def _look(points: int, laws: Sequence[SlopeLaw]) -> int:
+    """Points to look for gaps with: only where phi' has atoms are several likely."""
+    return points if all(law.cells is None for law in laws) else points // 5
 
 
 def _is_haar(weights: str) -> bool:
@@ -225,10 +307,6 @@ def _groups(phi: Activation, lengths: Sequence[float], tolerance: float) -> tupl
         else:
             groups.append([q])
     return tuple(Layers(slope_law(phi, math.fsum(group) / len(group)), len(group)) for group in groups)
-
-
-def _shifted(atoms: Atoms, log_scale: float) -> Atoms:
-    return tuple((log_scale + math.log(value) if value > 0 else -math.inf, mass) for value, mass in atoms)
 
 
 def _product_atoms(groups: Sequence[Layers], log_scale: float) -> Atoms:

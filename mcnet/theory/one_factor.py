@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from mcnet.activations import Activation
-from mcnet.theory.spectrum import LogSpectrum, Values, resolve
+from mcnet.theory.spectrum import LogSpectrum, Values, only_atoms, resolve
 from mcnet.theory.squared_slope import REACH, pieces, slope_law, turning_points
 
 Real = NDArray[np.floating[Any]]
@@ -31,6 +31,10 @@ def one_factor(activation: Activation, q: float, log_scale: float, points: int) 
             extrema += [turn.place for turn in turns if not turn.zero]
             extrema += [low + 1e-9 * sd, high - 1e-9 * sd]
             cells.append(np.unique([*np.linspace(low, high, CELLS), *(turn.place for turn in turns)]))
+    atoms = slope_law(activation, q).atoms
+    places = tuple((log_scale + math.log(value) if value > 0 else -math.inf, mass) for value, mass in atoms)
+    if not cells:
+        return only_atoms(places)
     left = np.concatenate([edges[:-1] for edges in cells])
     right = np.concatenate([edges[1:] for edges in cells])
     # One-sided limits at the kinks: a hair inside.
@@ -61,8 +65,6 @@ def one_factor(activation: Activation, q: float, log_scale: float, points: int) 
         above = above + sum(weight * (math.sqrt(value) > target) for value, weight in atoms)
         return Values(density, above, density > 0, np.ones(log_x.size, bool))
 
-    atoms = slope_law(activation, q).atoms
-    places = tuple((log_scale + math.log(value) if value > 0 else -math.inf, mass) for value, mass in atoms)
     ends = np.concatenate([low_end, high_end])
     log_top = log_scale + 2 * math.log(float(np.max(ends)))
     lowest = 2 * math.log(max(float(np.min(ends)), math.exp(LOWEST / 2)))
@@ -71,7 +73,7 @@ def one_factor(activation: Activation, q: float, log_scale: float, points: int) 
         singular = log_scale + 2 * np.log(_slope(activation, np.array(extrema)))
     apart = np.unique(np.round(singular[np.isfinite(singular)], 7))
     breaks = [float(place) for place in apart if place < log_top - 1e-6]
-    return resolve(evaluate, log_top, log_scale + lowest - 1e-9, places, points, breaks)
+    return resolve(evaluate, log_top, log_scale + lowest - 1e-9, places, points, points, breaks)
 
 
 def _slope(activation: Activation, u: Real) -> Real:

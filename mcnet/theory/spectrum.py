@@ -205,7 +205,13 @@ def _atom_mass(atoms: Atoms, above: float = -math.inf) -> float:
 
 
 def resolve(
-    evaluate: Evaluate, log_top: float, log_bottom: float, atoms: Atoms, points: int, breaks: Sequence[float] = ()
+    evaluate: Evaluate,
+    log_top: float,
+    log_bottom: float,
+    atoms: Atoms,
+    points: int,
+    look: int,
+    breaks: Sequence[float] = (),
 ) -> LogSpectrum:
     """Find the bands of a law, lay a grid into each, and check the mass.
 
@@ -219,6 +225,8 @@ def resolve(
         (log x, mass), ascending.
     points : int
         Grid points, split among the bands.
+    look : int
+        Points of a first look for gaps: narrower ones stay unseen, at the price of accuracy.
     breaks : sequence of float
         log x of singularities inside a band: it is split there.
 
@@ -235,12 +243,12 @@ def resolve(
     places = [-math.inf, *sorted(place for place in breaks if log_bottom + 1e-6 < place < log_top), log_top]
     limits = list(itertools.pairwise(places))
     if len(limits) == 1:
-        grid, _ = _grids(limits, log_bottom, points // 5)
+        grid, _ = _grids(limits, log_bottom, look)
         values = evaluate(grid)
         # A band may end below in a tail that is not worth finding its edge.
-        first = int(np.argmax(values.inside))
-        if values.inside[first:].all() and 1 - values.above[first] - _atom_mass(atoms[:1]) < NEGLIGIBLE:
-            log_bottom = float(grid[first]) if first else log_bottom
+        dark = int(np.max(np.flatnonzero(~values.inside), initial=-1)) + 1
+        if dark < look and 1 - values.above[dark] - _atom_mass(atoms[:1]) < NEGLIGIBLE:
+            log_bottom = float(grid[dark]) if dark else log_bottom
         else:
             limits = _limits(evaluate, grid, values, log_top, atoms)
             if not limits:

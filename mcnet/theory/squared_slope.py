@@ -225,5 +225,5 @@ def _graded(edges: Array, places: Sequence[float], ratio: float, finest: float) 
     near = reach * ratio ** -np.arange(math.log(reach / finest) / math.log(ratio))
     extra = np.concatenate([[place, *(place - near), *(place + near)] for place in places])
     joined = np.unique(np.concatenate([edges, extra[(extra > edges[0]) & (extra < edges[-1])]]))
-    kept: Array = joined[np.concatenate([[True], (np.diff(joined) > 0.3 * finest)[:-1], [True]])]
+    kept: Array = joined[np.concatenate([[True], (np.diff(joined) > 1e-10 * (joined[-1] - joined[0]))[:-1], [True]])]
     return kept
