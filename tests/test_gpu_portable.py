@@ -1,8 +1,4 @@
-"""The code above the kernels on arrays that are neither NumPy's nor on its device: what a GPU would refuse fails here.
-
-array_api_strict on its device ``device1`` refuses NumPy functions, NumPy arrays, mixed devices and types, and all
-that is not in the array-API standard.
-"""
+"""The code above the kernels where it does not meet NumPy on the CPU: other arrays, other kernels, memory that ends."""
 
 from __future__ import annotations
 
@@ -11,89 +7,18 @@ import re
 from pathlib import Path
 from typing import Any
 
-import array_api_strict
 import numpy as np
 import pytest
 from cuda_host.build import compiler, kernels
 from network_points import GRADIENT, SIGNAL, measured, point
-from numpy.typing import NDArray
-from scipy.special import erf
+from strict_backend import STRICT, fetch, place
 
 from mcnet import activations
 from mcnet.backend import Backend, get_backend
 from mcnet.kernels import cupy_device
 
 ROOT = Path(__file__).resolve().parents[1]
-ELSEWHERE = array_api_strict.Device("device1")
 CPU = get_backend("cpu")
-TANGENT: dict[str, dict[str, Any]] = {"q": {}, "ntk": {"blocks": "all"}, "fim": {}}
-
-
-def place(values: NDArray[Any]) -> Any:
-    return array_api_strict.asarray(np.ascontiguousarray(values), device=ELSEWHERE)
-
-
-def fetch(values: Any) -> NDArray[Any]:
-    return np.asarray(values.to_device(array_api_strict.Device("CPU_DEVICE")))
-
-
-class StrictKernels:
-    """The kernels of the CPU with arrays of another device going in and coming out."""
-
-    def __getattr__(self, name: str) -> Any:
-        function = getattr(CPU.kernels, name)
-
-        def call(*arguments: Any, **options: Any) -> Any:
-            if "dtype" in options:
-                options["dtype"] = np.float64 if options["dtype"] == array_api_strict.float64 else np.float32
-            result = function(*(given(argument) for argument in arguments), **options)
-            return place(result) if isinstance(result, np.ndarray) else type(result)(*map(place, result))
-
-        def given(argument: Any) -> Any:
-            return fetch(argument) if hasattr(argument, "__array_namespace__") else argument
-
-        return call
-
-    def erf(self, u: Any) -> Any:
-        return place(erf(fetch(u)))
-
-
-STRICT = Backend("strict", "device1", array_api_strict, StrictKernels(), place, fetch)
-
-
-def assert_same(where: Any, sampler: str, measures: Any, precision: str = "float64", **changes: Any) -> None:
-    ours = measured(where, sampler, measures, 2, 5, precision=precision, backend=STRICT)
-    theirs = measured(where, sampler, measures, 2, 5, precision=precision)
-    assert ours.keys() == theirs.keys()
-    for name, values in theirs.items():
-        tolerance = 1e-9 if precision == "float64" else 1e-3  # of numbers that went through the same steps
-        np.testing.assert_allclose(ours[name], values, rtol=tolerance, atol=tolerance, err_msg=name, **changes)
-
-
-@pytest.mark.parametrize("precision", ["mixed", "float64"])
-@pytest.mark.parametrize("sampler", ["conditioned", "explicit"])
-@pytest.mark.parametrize("weights", ["gaussian", "orthogonal"])
-def test_signal_and_gradient(weights: str, sampler: str, precision: str) -> None:
-    assert_same(point(2, weights=weights, width=24), sampler, GRADIENT, precision)
-
-
-@pytest.mark.parametrize("weights", ["gaussian", "orthogonal", "uniform"])
-def test_explicit_laws_and_readout(weights: str) -> None:
-    assert_same(point(3, weights=weights, width=24, outputs=2, readout="gaussian"), "explicit", GRADIENT)
-
-
-@pytest.mark.parametrize("sampler", ["conditioned", "explicit"])
-@pytest.mark.parametrize("normalization", ["none", "last-mean", "last-batch"])
-def test_tangent_and_fisher(sampler: str, normalization: str) -> None:
-    where = point(3, width=24, outputs=3, readout="gaussian", normalization=normalization)
-    assert_same(where, sampler, TANGENT)
-
-
-def test_jacobian() -> None:
-    for weights in ("gaussian", "orthogonal"):
-        for dimension in (10, 30):
-            where = point(1, dimension=dimension, weights=weights, width=24)
-            assert_same(where, "explicit", {"jacobian": {"keep": "values"}})
 
 
 @pytest.mark.parametrize("name", activations.names())
@@ -105,10 +30,6 @@ def test_activations(name: str) -> None:
     phi, dphi = activation.phi(strict, STRICT.mathematics(strict)), activation.dphi(strict, STRICT.mathematics(strict))
     np.testing.assert_allclose(fetch(phi), activation.phi(u), rtol=1e-14, atol=1e-15)
     np.testing.assert_allclose(fetch(dphi) + 0 * u, activation.dphi(u), rtol=1e-14, atol=1e-15)
-
-
-def test_fresh_inputs_of_every_network() -> None:
-    assert_same(point(2, fresh=True, width=24), "conditioned", SIGNAL)
 
 
 @pytest.mark.skipif(compiler() is None, reason="g++ is missing: CUDA kernels cannot be built for the host")

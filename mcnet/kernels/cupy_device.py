@@ -59,10 +59,6 @@ class _Linalg:
         """Eigenvalues of symmetric matrices, ascending."""
         return linalg_cuda.eigvalsh(self._cupy, a, self._solver)
 
-    def qr(self, a: Array) -> tuple[Array, Array]:
-        """QR factors of stacks of tall matrices, with a positive diagonal of R."""
-        return linalg_cuda.qr(self._cupy, a, self._cupy.linalg.qr)
-
     def svdvals(self, a: Array) -> Array:
         """Singular values of one matrix, descending."""
         return self._cupy.linalg.svd(a, compute_uv=False)

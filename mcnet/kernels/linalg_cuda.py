@@ -17,9 +17,6 @@ Array = Any
 SMALL = 32
 """Matrices up to this size go to the batched Jacobi solver, larger ones to the batched divide and conquer."""
 
-ORTHONORMAL = 1e-13
-"""Largest entry of Q^T Q - I, per column, with which a frame is accepted."""
-
 _GROUP_ELEMENTS = 1 << 22
 _LARGEST_GROUP = 64
 
@@ -50,42 +47,6 @@ def group_size(rows: int, inner: int, columns: int) -> int:
     """Matrices multiplied in one call: a power of two, many where they are small."""
     largest = max(1, rows * inner, inner * columns, rows * columns)
     return min(_LARGEST_GROUP, 1 << max(0, (_GROUP_ELEMENTS // largest).bit_length() - 1))
-
-
-def qr(xp: Any, a: Array, one: Callable[[Array], tuple[Array, Array]]) -> tuple[Array, Array]:
-    """QR factors with a positive diagonal of R by two Cholesky factorisations: (N, m, n), m >= n, float64.
-
-    Parameters
-    ----------
-    xp : namespace
-        Its Cholesky factor of a matrix that has none may be anything, NaN included, but must not raise.
-    a : Array, shape (N, m, n)
-    one : callable
-        QR of a single matrix, for those whose Q is not orthonormal to :data:`ORTHONORMAL` times n (a condition above
-        about 1e7: once in 10^4 square Gaussian matrices of size 1000).
-
-    Notes
-    -----
-    With A^T A = L L^T, Q = A L^-T is orthonormal up to eps cond(A)^2; the same again on Q leaves eps. R's positive
-    diagonal makes Q Haar distributed where A is Gaussian. Everything is products and triangular solves of stacks.
-    """
-    q, first = _orthonormalised(xp, a)
-    q, second = _orthonormalised(xp, q)
-    r = matmul(xp, second, first)
-    size = a.shape[2]
-    error = xp.max(xp.abs(matmul(xp, _transpose(xp, q), q) - xp.eye(size, dtype=q.dtype)), axis=(1, 2))
-    bad = ~(error <= ORTHONORMAL * size)  # NaN is bad too
-    for n in [n for n in range(a.shape[0]) if bool(bad[n])]:
-        single, upper = one(a[n])
-        signs = xp.where(xp.diagonal(upper) < 0.0, -1.0, 1.0)
-        q[n], r[n] = single * signs[None, :], upper * signs[:, None]
-    return q, r
-
-
-def _orthonormalised(xp: Any, a: Array) -> tuple[Array, Array]:
-    """One Cholesky QR: (N, m, n) -> Q, R."""
-    factor = xp.linalg.cholesky(matmul(xp, _transpose(xp, a), a))  # (N, n, n), lower
-    return _transpose(xp, xp.linalg.solve(factor, _transpose(xp, a))), _transpose(xp, factor)
 
 
 def eigvalsh(xp: Any, a: Array, solver: Solver | None) -> Array:
@@ -179,7 +140,3 @@ def _found_by_pathfinder() -> str:
     """Where the CUDA libraries that CuPy's wheel brings lie."""
     finder = importlib.import_module("cuda.pathfinder")
     return str(finder.load_nvidia_dynamic_lib("cusolver").abs_path)
-
-
-def _transpose(xp: Any, a: Array) -> Array:
-    return xp.swapaxes(a, 1, 2)

@@ -88,13 +88,13 @@ def host_text(program: Program) -> str:
     return _HEADER.read_text(encoding="utf-8") + program.text + "".join(launchers)
 
 
-def library(text: str) -> ctypes.CDLL:
+def library(text: str, language: str = "c++") -> ctypes.CDLL:
     """Source text as a shared library, kept in the temporary directory under its digest."""
     executable = compiler()
     if executable is None:
         raise FileNotFoundError("g++ is missing: the CUDA kernels cannot be built for the host")
-    options = ["-std=c++17", "-nostdinc++", "-O1", "-march=native", "-ffp-contract=off", "-w"]
-    options += ["-shared", "-fPIC", "-x", "c++"]
+    options = ["-O1", "-march=native", "-ffp-contract=off", "-w", "-shared", "-fPIC", "-x", language]
+    options += ["-std=c++17", "-nostdinc++"] if language == "c++" else ["-std=c11"]
     digest = hashlib.sha256((text + str(options) + executable).encode()).hexdigest()[:24]
     folder = Path(tempfile.gettempdir()) / f"mcnet-cuda-host-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -102,7 +102,7 @@ def library(text: str) -> ctypes.CDLL:
     if not path.exists():
         made = path.with_suffix(f".{os.getpid()}")
         done = subprocess.run(
-            [executable, *options, "-o", str(made), "-"], input=text, text=True, capture_output=True, check=False
+            [executable, *options, "-o", str(made), "-", "-lm"], input=text, text=True, capture_output=True, check=False
         )
         if done.returncode:
             raise RuntimeError(done.stderr[:4000])
