@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from mcnet.scenario_faults import Faults
-from mcnet.scenario_schema import Analyze, Inputs, Network, Sampling, Sweep
-from mcnet.sweep import MAX_POINTS
+from mcnet.scenario_schema import Analyze, Inputs, Joint, Network, Sampling, Sweep
+from mcnet.sweep import MAX_POINTS, grid
 
 SWEEPABLE = ("width", "depth", "sigma_w2", "sigma_b2", "weights", "activation", "normalization")
 
@@ -56,7 +56,10 @@ class Draft:
         axes: dict[str, tuple[Any, ...]] = {}
         for name in names:
             swept, fixed = getattr(self.sweep, name), getattr(self.network, name)
-            if swept is not None:
+            together = tuple(dict.fromkeys(joint[name] for joint in self.joint() if name in joint))
+            if together:
+                axes[name] = together
+            elif swept is not None:
                 axes[name] = swept
             elif fixed is not None:
                 axes[name] = (fixed,)
@@ -64,12 +67,34 @@ class Draft:
                 axes[name] = ("none",)
         return axes
 
+    def joint(self) -> tuple[dict[str, Any], ...]:
+        """The entries of ``[[sweep.points]]``: values by quantity."""
+        entries = self.sweep.points or ()
+        names = (*SWEEPABLE, "count")
+        return tuple({name: getattr(entry, name) for name in names if _is_given(entry, name)} for entry in entries)
+
+    def grid(self) -> list[dict[str, Any]]:
+        """The values of every point: the product of the axes, those of ``[[sweep.points]]`` moving together."""
+        together = self.joint()
+        if not together:
+            return grid(self.axes())
+        alone = {name: values for name, values in self.axes().items() if name not in together[0]}
+        order = self.given["sweep"]
+        before = order[: order.index("points")]
+        first = {name: values for name, values in alone.items() if name in before}
+        rest = {name: values for name, values in alone.items() if name not in before}
+        return [{**a, **b, **c} for a in grid(first) for b in together for c in grid(rest)]
+
     def count(self) -> int | None:
         """T, the number of inputs, where the file alone says so."""
         fixed = {"single": 1, "pair": 2, "gaussian": self.inputs.count}
         if self.inputs.kind == "values" and self.inputs.values is not None:
             return len(self.inputs.values)
         return fixed.get(self.inputs.kind or "")
+
+
+def _is_given(entry: Joint, name: str) -> bool:
+    return getattr(entry, name) is not None
 
 
 def check(draft: Draft, faults: Faults) -> None:
@@ -86,15 +111,30 @@ def _grid(draft: Draft, faults: Faults) -> None:
         fixed, swept = (name in draft.given[section] for section in ("network", "sweep"))
         if fixed and swept:
             faults.add(("sweep", name), "is fixed in [network] and swept here. Remove one of the two.", at_key=True)
-        elif not (fixed or swept) and name != "normalization":
-            if ("sweep", name) in faults.meant:
+        elif not (fixed or swept or any(name in joint for joint in draft.joint())) and name != "normalization":
+            if ("sweep", name) in faults.meant or faults.has("sweep", "points"):
                 continue
             faults.missing(("network", name), f"Write {name} = ... in [network], or sweep it in [sweep].")
-    size = 1
-    for values in draft.axes().values():
-        size *= len(values)
+    together = draft.joint()
+    names = tuple(together[0]) if together else ()
+    for place, joint in enumerate(together):
+        if set(joint) != set(names) and not faults.has("sweep", "points"):
+            faults.add(
+                ("sweep", "points", place), f"gives {_listed(joint)}, the first gives {_listed(names)}. Give the same."
+            )
+    for name in names:
+        if name in draft.given["network"] or name in draft.given["sweep"]:
+            other = "network" if name in draft.given["network"] else "sweep"
+            faults.add((other, name), "stands in [[sweep.points]] too. Remove one of the two.", at_key=True)
+    size = len(together) or 1
+    for name, values in draft.axes().items():
+        size *= 1 if name in names else len(values)
     if size > MAX_POINTS:
         faults.add(("sweep",), f"makes {size} points; at most {MAX_POINTS} are allowed. Split the study.", at_key=True)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "nothing"
 
 
 def _inputs(draft: Draft, faults: Faults) -> None:
@@ -104,8 +144,13 @@ def _inputs(draft: Draft, faults: Faults) -> None:
         faults.missing(("inputs", "kind"), 'Write kind = "single", "pair", "gaussian", "values" or "file" in [inputs].')
     if kind is None:
         return
+    joint_count = any("count" in joint for joint in draft.joint())
+    if joint_count and kind != "gaussian":
+        faults.add(("sweep", "points"), "only gaussian inputs can have their count here. Remove count.", at_key=True)
+    if joint_count and "count" in given:
+        faults.add(("inputs", "count"), "stands in [[sweep.points]] too. Remove one of the two.", at_key=True)
     for name in _NEEDED[kind]:
-        if name not in given:
+        if name not in given and not (name == "count" and joint_count):
             faults.missing(("inputs", name), f'kind = "{kind}" needs {name}: {_EXPLAINED[name]}.')
     for name in given:
         if name in Inputs.model_fields and name not in {"kind", *_ALLOWED[kind]}:

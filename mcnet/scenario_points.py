@@ -11,7 +11,6 @@ from mcnet.activations import Activation
 from mcnet.point import Inputs, Point
 from mcnet.scenario_checks import Draft
 from mcnet.scenario_faults import Faults
-from mcnet.sweep import grid
 
 MAX_FILE_BYTES = 2**28
 MAX_INPUT_NUMBERS = 4_000_000
@@ -26,13 +25,14 @@ def points(draft: Draft, folder: Path, faults: Faults) -> tuple[Point, ...]:
         vectors = read_vectors(folder / draft.inputs.path, faults)
     made: list[Point] = []
     seen: set[Any] = set()
-    for values in grid(draft.axes()):
+    for values in draft.grid():
         gain = _gain(values, faults)
-        inputs = None if gain is None else _inputs(draft, {**values, "sigma_w2": gain}, vectors, faults)
+        count = values.pop("count", None) or draft.count() or 1
+        inputs = None if gain is None else _inputs(draft, {**values, "sigma_w2": gain}, count, vectors, faults)
         if gain is None or inputs is None:
             continue
         resolved = {**values, "sigma_w2": gain}
-        identity = tuple(resolved.values())
+        identity = (*resolved.values(), count)
         if identity in seen:
             faults.add(
                 ("sweep", "sigma_w2"),
@@ -89,7 +89,7 @@ def _gain(values: dict[str, Any], faults: Faults) -> float | None:
     return None
 
 
-def _inputs(draft: Draft, values: dict[str, Any], vectors: Vectors | None, faults: Faults) -> Inputs | None:
+def _inputs(draft: Draft, values: dict[str, Any], count: int, vectors: Vectors | None, faults: Faults) -> Inputs | None:
     given, kind = draft.inputs, draft.inputs.kind or ""
     if kind in ("values", "file"):
         if vectors is None:
@@ -98,7 +98,6 @@ def _inputs(draft: Draft, values: dict[str, Any], vectors: Vectors | None, fault
     length = _length(given.q0, values, faults) if given.q0 is not None else 1.0
     if length is None:
         return None
-    count = draft.count() or 1
     correlation = {"single": None, "pair": given.c0, "gaussian": given.c0 or 0.0}[kind]
     return Inputs(kind, count, given.dimension or values["width"], q0=length, c0=correlation, fresh=given.fresh)
 

@@ -78,8 +78,23 @@ class Inputs(Section):
     fresh: Flag = False
 
 
+class Joint(Section):
+    """Values that belong together: one entry of ``[[sweep.points]]``; ``count`` is that of the inputs."""
+
+    width: Width | None = None
+    depth: Depth | None = None
+    sigma_w2: Gain | None = None
+    sigma_b2: Variance | None = None
+    weights: Weights | None = None
+    activation: AnyActivation | None = None
+    normalization: Normalization | None = None
+    count: Count | None = None
+
+
 class Sweep(Section):
-    """The axes of the grid, each a tuple of values."""
+    """The axes of the grid, each a tuple of values; ``points`` is one axis of several quantities."""
+
+    points: Annotated[tuple[Joint, ...], _WORDS, _FILLED] | None = None
 
     width: Annotated[tuple[Width, ...], _WHOLE_NUMBERS, _FILLED] | None = None
     depth: Annotated[tuple[Depth, ...], _WHOLE_NUMBERS, _FILLED] | None = None

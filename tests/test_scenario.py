@@ -285,3 +285,46 @@ def test_every_key_and_option_is_documented() -> None:
     words = {word for section in SECTIONS.values() for word in section.model_fields}
     words |= {word for observable in OBSERVABLES.values() for word in (observable.name, *observable.options)}
     assert not {word for word in words if f"`{word}`" not in text and f"`{word} = " not in text}
+
+
+def test_joint_points_move_together() -> None:
+    """Three laws at two widths and two depths: 12 points, in the order of the file."""
+    joint = [
+        {"activation": "tanh", "sigma_w2": 3.0, "sigma_b2": 0.64},
+        {"activation": "relu", "sigma_w2": 2.0, "sigma_b2": 0.1},
+        {"activation": "linear", "sigma_w2": "critical", "sigma_b2": 0.1},
+    ]
+    network = {"activation": None, "sigma_b2": None, "depth": None}
+    sweep = {"sigma_w2": None, "width": [8, 4], "points": joint, "depth": [1, 2]}
+    found = [
+        (p.width, p.activation.label, p.sigma_w2, p.sigma_b2, p.depth)
+        for p in load(table(network=network, sweep=sweep)).points()
+    ]
+    laws = [("tanh", 3.0, 0.64), ("relu", 2.0, 0.1), ("linear", 1.0, 0.1)]
+    assert found == [(width, *law, depth) for width in (8, 4) for law in laws for depth in (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("points", "network", "message"),
+    [
+        ([{"sigma_b2": 0.1}, {"sigma_b2": 0.2, "sigma_w2": 1.0}], {"sigma_b2": None}, "Give the same"),
+        ([{"sigma_b2": 0.1}, {"sigma_b2": 0.2}], {}, r"stands in \[\[sweep.points\]\] too"),
+        ([{"sigma_b2": 0.1}, {"sigma_b2": 0.1}], {"sigma_b2": None}, "twice"),
+        ([{"sigma_c2": 0.1}], {"sigma_b2": None}, "unknown key"),
+        ([{"count": 3}], {}, "only gaussian inputs"),
+    ],
+)
+def test_joint_points_that_cannot_be(points: list[Any], network: dict[str, Any], message: str) -> None:
+    with pytest.raises(ScenarioError, match=message):
+        load(table(network=network, sweep={"points": points}))
+
+
+def test_the_number_of_inputs_moves_with_the_width() -> None:
+    joint = [{"width": 8, "count": 8}, {"width": 16, "count": 16}]
+    study = table(inputs={"kind": "gaussian", "q0": None, "c0": None}, sweep={"width": None, "points": joint})
+    points = load(study).points()
+    assert [(p.sigma_w2, p.width, p.inputs.count, p.inputs.dimension) for p in points] == [
+        (gain, width, width, width) for gain in (2.0, 1.0) for width in (8, 16)
+    ]
+    with pytest.raises(ScenarioError, match=r"stands in .*sweep.points"):
+        load({**study, "inputs": {"kind": "gaussian", "count": 3}})

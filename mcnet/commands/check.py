@@ -14,6 +14,8 @@ from mcnet.errors import DiskError, UsageError
 
 if TYPE_CHECKING:
     from mcnet.plan import Plan
+    from mcnet.point import Point
+    from mcnet.request import Request
 
 MAX_SHARDS = 1_000_000
 SAFETY = 2.3  # the shards, and 1.3 times their size again while the dataset is packed
@@ -28,12 +30,14 @@ class Cost(NamedTuple):
     stored_bytes: float
     network_bytes: float
     shard_bytes: float
+    advice: str
 
 
 def cost(plan: Plan) -> Cost:
     """The cost of all points of a plan."""
     from mcnet.observables.measure import estimate
 
+    advice = ""
     shards, networks, seconds, stored, largest, shard = 0, 0, 0.0, 0.0, 0.0, 0.0
     for planned in plan.points:
         one = estimate(planned.point, plan.request_of(planned))
@@ -41,9 +45,24 @@ def cost(plan: Plan) -> Cost:
         networks += planned.networks
         seconds += planned.networks * one.seconds_per_network
         stored += planned.networks * one.stored_bytes_per_network
+        if one.bytes_per_network > largest:
+            advice = _advice(planned.point, plan.request_of(planned))
         largest = max(largest, one.bytes_per_network)
         shard = max(shard, min(planned.batch, planned.networks) * one.stored_bytes_per_network)
-    return Cost(shards, networks, seconds, stored, largest, shard)
+    return Cost(shards, networks, seconds, stored, largest, shard, advice)
+
+
+def _advice(point: Point, request: Request) -> str:
+    """What else helps where the tangent kernel fills the memory."""
+    from mcnet.observables.costs import kernel_bytes, needs_at
+
+    if "tangent" not in needs_at(point, request):
+        return ""
+    count, outputs = point.inputs.count, point.outputs or 1
+    return (
+        f" The tangent kernel of {outputs} x {count} outputs and inputs takes {size(kernel_bytes(point))} of it; "
+        "fim = { eigenvalue = false, trace2 = false } as the only measure of it does without the matrix."
+    )
 
 
 def require_memory(found: Cost, name: str) -> None:
@@ -54,7 +73,7 @@ def require_memory(found: Cost, name: str) -> None:
     UsageError
         If a network does not fit the memory, or there would be too many shards.
     """
-    memory = _memory()
+    memory = machine_memory()
     if found.shards > MAX_SHARDS:
         raise UsageError(
             f"{name}: makes {plural(found.shards, 'shard')}; at most {plural(MAX_SHARDS, 'shard')} are allowed. "
@@ -64,7 +83,7 @@ def require_memory(found: Cost, name: str) -> None:
     if memory and needed > memory:
         raise UsageError(
             f"{name}: one network and the results of one shard take about {size(needed)}; "
-            f"this machine has {size(memory)} of memory. Lower width, inputs or sampling.batch."
+            f"this machine has {size(memory)} of memory. Lower width, inputs, outputs or sampling.batch.{found.advice}"
         )
 
 
@@ -83,7 +102,7 @@ def require_disk(found: Cost, name: str, folder: Path) -> None:
         )
 
 
-def _memory() -> int:
+def machine_memory() -> int:
     """Bytes of memory of this machine; 0 where the system does not say."""
     if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
         return 0
@@ -97,7 +116,7 @@ def check(scenario: str, overrides: Sequence[str], plugin_names: Sequence[str], 
     -------
     dict
         ``title``, ``points``, ``networks`` (of a point), ``shards``, ``seconds`` (of one core),
-        ``bytes``, ``samplers``, ``ok``.
+        ``bytes`` (on disk), ``memory`` (bytes, of one network and the results of one shard), ``samplers``, ``ok``.
 
     Raises
     ------
@@ -123,6 +142,7 @@ def check(scenario: str, overrides: Sequence[str], plugin_names: Sequence[str], 
         "shards": found.shards,
         "seconds": found.seconds,
         "bytes": found.stored_bytes,
+        "memory": found.network_bytes + found.shard_bytes,
         "samplers": sorted({planned.sampler for planned in plan.points}),
         "ok": True,
     }
@@ -135,5 +155,5 @@ def text(result: dict[str, Any]) -> str:
     return (
         f"{plural(result['points'], 'point')} x {plural(result['networks'], 'network')}, "
         f"{plural(result['shards'], 'shard')}, about {duration(result['seconds'])} on one core, "
-        f"{size(result['bytes'])}. Sampler: {exact}. OK"
+        f"{size(result['bytes'])} on disk, {size(result['memory'])} of memory. Sampler: {exact}. OK"
     )
