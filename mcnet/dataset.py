@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mcnet.dataset_schema import CONVENTIONS, FORMAT_VERSION, Array, Group, Schema, fill_value, padded
+from mcnet.dataset_schema import FORMAT_VERSION, Array, Group, Schema, fill_value, padded
 from mcnet.errors import DataError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _require_readable(path: Path) -> None:
             attributes = dict(file.attrs)
     except OSError as error:
         raise DataError(f"{path}: is damaged, or no HDF5 file ({error}).") from error
-    if attributes.get("Conventions") != CONVENTIONS and "format_version" not in attributes:
+    if not str(attributes.get("Conventions")).startswith("mcnet-") or "format_version" not in attributes:
         raise DataError(f"{path}: is not a dataset of mcnet.")
     version = int(attributes["format_version"])
     if version > FORMAT_VERSION:
