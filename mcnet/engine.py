@@ -98,6 +98,7 @@ def run(
     options = _options(workers, executor, part, scheduler, device)
     plugin_modules.load(plugins)
     study = scenarios.load(scenario, overrides)
+    _require_devices(device, options)
     directory = Path(out)
     plan = runfiles.begin(directory, make_plan(study, plugins), study.text)
     return _carry_out(directory, plan, device, options, quiet)
@@ -115,6 +116,7 @@ def resume(
 ) -> Path:
     """Go on with a run that was stopped, killed or damaged; parameters, result and errors as for :func:`run`."""
     options = _options(workers, executor, part, scheduler, device)
+    _require_devices(device, options)
     place = Path(directory)
     return _carry_out(place, runfiles.load_plan(place), device, options, quiet)
 
@@ -245,6 +247,16 @@ def _options(workers: int | None, executor: str, part: str | None, scheduler: st
     if len(devices) > 1 and (scheduler is not None or (workers is not None and workers < len(devices))):
         raise UsageError(f'device "{device}": {len(devices)} devices need as many workers of this machine.')
     return _Machines(workers, (1, 1) if part is None else parse_part(part), executor, scheduler)
+
+
+def _require_devices(device: str, machines: _Machines) -> None:
+    """Refuse a device of this machine that is not there, before anything is written."""
+    if device in ("auto", "cpu") or machines.scheduler is not None:
+        return
+    from mcnet.backend import get_backend
+
+    for name in device.split(","):
+        get_backend(name)
 
 
 def _executor(machines: _Machines, count: int, quiet: bool) -> Callable[..., Iterator[Outcome]]:
