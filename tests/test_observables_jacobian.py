@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 from network_points import PlainNetwork, measured, point
+from same_law import assert_same_law
 from strict_backend import STRICT
 
-from mcnet.kernels import linalg
+from mcnet.errors import McnetError
+from mcnet.kernels import graded
 from mcnet.observables import costs
 from mcnet.observables.catalog import OBSERVABLES
 from mcnet.observables.jacobian import edges
@@ -61,7 +63,7 @@ def leaky_moments(width: int, dimension: int, depth: int, sigma_w2: float, slope
 def test_moments_of_leaky_relu_are_exact() -> None:
     where = point(1, 6, width=9, depth=3, activation={"name": "leaky-relu", "slope": 0.3}, sigma_b2=0.0)
     moments = measured(where, "explicit", {"jacobian": {"keep": "moments"}}, 0, 12000, precision="mixed")
-    assert list(moments) == ["jacobian_moment"]
+    assert list(moments) == ["jacobian_moment", "jacobian_rank", "jacobian_route"]
     x = moments["jacobian_moment"]
     error = x.std(0) / math.sqrt(len(x))
     exact = leaky_moments(9, 6, 3, 1.7, 0.3)
@@ -84,15 +86,87 @@ def test_counts_are_of_the_same_values(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(seen["jacobian_moment"][:, 1], (s**4).sum(1) / 8, rtol=1e-12)
 
 
-def test_small_singular_values() -> None:
-    """A Gram matrix loses what lies below 1e-8 of the largest; where that counts an SVD takes over."""
-    rng = np.random.default_rng(5)
-    left, right = (np.linalg.qr(rng.normal(size=(2, n, n)))[0] for n in (6, 4))
-    s = np.array([[3.0, 1.0, 0.5, 0.2], [3.0, 1.0, 1e-5, 1e-11]])
-    matrices = (left[:, :, :4] * s[:, None, :]) @ right
-    np.testing.assert_allclose(linalg.singular_values(np, matrices, exact=True), s, rtol=1e-4)
-    np.testing.assert_allclose(linalg.singular_values(np, matrices.swapaxes(1, 2), exact=True), s, rtol=1e-4)
-    np.testing.assert_allclose(linalg.singular_values(np, matrices, exact=False), s, atol=1e-7)
+def graded_factors(width: int, depth: int, seed: int) -> tuple[list[Any], Any]:
+    """Factors U_l S_l U_(l-1)^T with graded S_l: the singular values of the product are prod_l S_l."""
+    rng = np.random.default_rng(seed)
+    frames = [np.linalg.qr(rng.normal(size=(width, width)))[0] for _ in range(depth + 1)]
+    scales = np.exp(rng.normal(size=(depth, width)) - 2.0 * np.arange(width))
+    factors = [u @ (s[:, None] * v.T) for v, u, s in zip(frames[:-1], frames[1:], scales, strict=True)]
+    return factors, np.sort(np.log(scales).sum(0))[::-1]
+
+
+def test_small_singular_values_survive_in_factors() -> None:
+    factors, exact = graded_factors(6, 25, seed=5)
+    product: graded.Graded | None = None
+    for factor in factors:
+        product = graded.split(factor if product is None else factor @ product.q, product)
+    assert product is not None
+    seen = np.log(graded.singular_values(product)) + product.exponent * math.log(2)
+    np.testing.assert_allclose(seen, exact, atol=1e-9)  # a factor loses digits of its own small ones: 1e-16 / 1e-5
+    assert exact[-1] - exact[0] < -230  # no plain product holds that
+    plain = np.linalg.svd(np.linalg.multi_dot(factors[::-1]), compute_uv=False)
+    assert abs(math.log(plain[-1]) - exact[-1]) > 50
+    narrow = graded.split(np.diag([1.0, 1e-200]), None)
+    with pytest.raises(OverflowError, match="290 orders"):
+        graded.split(np.diag([1.0, 1e-200]) @ narrow.q, narrow)
+
+
+@pytest.mark.parametrize(("depth", "route"), [(1, 0), (12, 1), (40, 2)])
+def test_the_route_follows_the_conditioning(depth: int, route: int) -> None:
+    """The log-determinant of J is a sum over layers: it sees the smallest singular value as well as the largest."""
+    where = point(1, width=6, depth=depth, activation={"name": "leaky-relu", "slope": 0.3}, sigma_b2=0.0)
+    seen = measured(where, "explicit", {"jacobian": {"moments": 1}}, 0, 40)
+    assert np.median(seen["jacobian_route"]) == route
+    assert np.all(seen["jacobian_rank"] == 6)
+    exact = np.zeros(40)
+    for n in range(40):
+        plain = PlainNetwork(where, n, seed=11)
+        for matrix, u in zip(plain.weights, plain.activity()[0], strict=False):
+            slopes = np.where(u[0] > 0, 1.0, 0.3)
+            exact[n] += np.linalg.slogdet(slopes[:, None] * matrix)[1]
+    np.testing.assert_allclose(np.log(seen["jacobian_sv"]).sum(1), exact, atol=2e-3)
+
+
+def test_zeros_are_counted_by_the_rank() -> None:
+    where = point(1, width=20, depth=4, activation="relu", sigma_b2=0.0)
+    for precision in ("mixed", "float64"):
+        seen = measured(where, "explicit", {"jacobian": {}}, 0, 30, precision=precision)
+        for n in range(30):
+            plain = PlainNetwork(where, n, seed=11)
+            live = [int(np.sum(u[0] > 0)) for u in plain.activity()[0]]
+            assert seen["jacobian_rank"][n] == min(live)
+            assert np.all(seen["jacobian_sv"][n, min(live) :] == 0.0)
+            assert np.all(seen["jacobian_sv"][n, : min(live)] > 0.0)
+    counted = {"keep": "histogram", "bins": 4, "range": [0.0, 1.0]}
+    counts = measured(where, "explicit", {"jacobian": counted}, 0, 30)["jacobian_count"]
+    assert counts[0, 0] == np.sum(20 - seen["jacobian_rank"])
+
+
+def test_largest_eigenvalue_by_products() -> None:
+    """Lanczos on matrices that are built and on matrices that are asked, against all singular values."""
+    for law in ("gaussian", "orthogonal"):
+        where = point(1, width=300, depth=3, weights=law)
+        exact = measured(where, "explicit", {"jacobian": {"moments": 1}}, 0, 12)["jacobian_sv"][:, 0] ** 2
+        built = measured(where, "explicit", {"jacobian_lambda_max": {}}, 0, 12)["jacobian_lambda_max"]
+        assert np.all(built <= exact * (1 + 1e-12))  # Ritz values lie inside
+        np.testing.assert_allclose(built, exact, rtol=1e-3)
+        both = measured(where, "explicit", {"jacobian_lambda_max": {}, "jacobian": {}}, 0, 3)
+        np.testing.assert_allclose(both["jacobian_lambda_max"], both["jacobian_sv"][:, 0] ** 2, rtol=1e-14)
+        alone = measured(where, "explicit", {"jacobian_lambda_max": {}}, 5, 6)["jacobian_lambda_max"]
+        assert alone[0] == built[5]
+        asked = measured(where, "conditioned", {"jacobian_lambda_max": {}}, 0, 40)["jacobian_lambda_max"]
+        more = measured(where, "explicit", {"jacobian_lambda_max": {}}, 12, 52)["jacobian_lambda_max"]
+        assert_same_law(asked[:, None], more[:, None], f"lambda_max, {law}")
+
+
+def test_what_leaves_the_range_of_a_double_is_refused() -> None:
+    check = OBSERVABLES["jacobian"].check
+    deep = point(1, depth=200, activation="relu", sigma_w2=0.3, sigma_b2=0.0)
+    assert "take fewer moments" in check(deep, {})[0]
+    assert check(deep, {"moments": 1}) == []
+    tanh = point(1, depth=100, sigma_w2=1e-3, sigma_b2=0.0)
+    with pytest.raises(McnetError, match="jacobian_moment is not finite"):
+        measured(tanh, "explicit", {"jacobian": {"moments": 2}}, 0, 1)
 
 
 def test_range_beyond_float32_and_other_arrays() -> None:

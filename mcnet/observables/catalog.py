@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from mcnet.observables import gradient, jacobian, signal, tangent
+from mcnet.observables import conditional_fisher, conjugate_kernel, gradient, jacobian, signal, tangent
 from mcnet.observables.observable import Observable
 
 OBSERVABLES: dict[str, Observable] = {
     name: observable
-    for module in (signal, gradient, tangent, jacobian)
+    for module in (signal, gradient, tangent, jacobian, conditional_fisher, conjugate_kernel)
     for name, observable in module.OBSERVABLES.items()
 }

@@ -38,6 +38,10 @@ class Estimate(NamedTuple):
     seconds_per_network: float
 
 
+LANCZOS_STEPS = 60
+"""Steps after which the largest singular value of a Jacobian has mostly been found."""
+
+
 def needs_of(request: Request) -> frozenset[str]:
     """Parts of a sample that the measures asked for need."""
     return frozenset().union(*(OBSERVABLES[name].needs for name in request.measures))
@@ -57,7 +61,8 @@ def has_backward(needs: frozenset[str]) -> bool:
 def questions(point: Point, needs: frozenset[str]) -> int:
     """Vectors that each matrix is multiplied with, forward and backward."""
     inputs = point.inputs.count
-    return inputs + (inputs * (point.outputs or 1) if has_backward(needs) else 0)
+    lanczos = 2 * LANCZOS_STEPS if "jacobian_top" in needs and "jacobian" not in needs else 0
+    return inputs + (inputs * (point.outputs or 1) if has_backward(needs) else 0) + lanczos
 
 
 def fused(point: Point, needs: frozenset[str], sampler: str) -> bool:
@@ -99,6 +104,11 @@ def working_bytes(point: Point, needs: frozenset[str], sampler: str, precision: 
         total += point.depth * itemsize(precision) * rows * width + 3 * 8 * inputs * width + 8 * 40 * rows
     if "jacobian" in needs:
         total += point.width * (3 * itemsize(precision) * width + 8 * (width + 3 * point.width))
+    if "jacobian_top" in needs and "jacobian" not in needs:
+        asked = 4 * 8 * LANCZOS_STEPS * (point.depth + 1) * width  # both bases and their answers, of all layers
+        total += asked if sampler == "conditioned" else point.depth * _matrix_bytes(point, precision)
+    if "fisher" in needs:
+        total += point.width**2 * (4 * itemsize(precision) + 4 * 8)
     if sampler == "explicit":
         matrix = _matrix_bytes(point, precision)
         kept = point.depth if has_backward(needs) and keeps_matrices(point, precision) else 0
@@ -141,6 +151,8 @@ def seconds(point: Point, needs: frozenset[str], sampler: str) -> float:
         total += 3e-9 * point.depth * width * inputs * (2 * (point.outputs or 1) + inputs) * 20
     if "jacobian" in needs:
         total += 1e-10 * (point.depth + 3) * width**3
+    if "fisher" in needs:
+        total += 1e-10 * (2 * point.depth + 3) * width**3
     return total
 
 

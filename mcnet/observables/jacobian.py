@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,14 @@ from mcnet.variables import Variable
 
 MOMENTS, BINS, RANGE = 4, 200, (0.0, 5.0)
 
+RANGE_OF_DOUBLE = 300
+"""Decimal digits before and behind the point."""
+
 _J = "J = D_L W_L ... D_1 W_1 over the hidden layers, D_l = diag phi'(u^l), at input 0; the readout is left out"
+_RESOLVED = (
+    "exactly zero beyond jacobian_rank. Precision mixed: from the float64 Gram matrix of float32 products, s_i < 1e-6 "
+    "s_1 are rounding. Precision float64: jacobian_route tells; s_i to a relative 1e-3 or better, the largest to 1e-12"
+)
 _REFERENCE = "Pennington, Schoenholz, Ganguli 2017, arXiv:1711.04735"
 _VALUES = Variable(
     name="jacobian_sv",
@@ -22,7 +30,7 @@ _VALUES = Variable(
     dims=("rank",),
     long_name="singular values of the input-output Jacobian",
     symbol="s_i(J)",
-    definition=f"{_J}; the largest first, min(M, M_0) of them",
+    definition=f"{_J}; the largest first, min(M, M_0) of them; {_RESOLVED}",
     normalisation="none: s_i themselves, not s_i^2",
     reference=_REFERENCE,
 )
@@ -36,10 +44,46 @@ _MOMENTS = Variable(
     normalisation="mean over the M eigenvalues of J J^T, zero ones included",
     reference=_REFERENCE,
 )
+_RANK = Variable(
+    name="jacobian_rank",
+    group="jacobian",
+    dims=(),
+    long_name="rank of the input-output Jacobian",
+    symbol="rank J",
+    definition="the smallest of M_0 and the numbers of units with phi' != 0 in a layer; 1 - rank/M is the atom at zero",
+    normalisation="a count",
+    reference=_REFERENCE,
+    dtype="int64",
+)
+_ROUTE = Variable(
+    name="jacobian_route",
+    group="jacobian",
+    dims=(),
+    long_name="how the singular values were found",
+    symbol="",
+    definition="0: float64 Gram matrix; 1: SVD, where s_min < 1e-6 s_max; 2: QR accumulation, where s_min < 1e-12 "
+    "s_max (zeros apart; 1 and 2 in precision float64)",
+    normalisation="none",
+    reference="",
+    dtype="int64",
+)
+_LARGEST = Variable(
+    name="jacobian_lambda_max",
+    group="jacobian",
+    dims=(),
+    long_name="largest eigenvalue of J J^T",
+    symbol="lambda_max(J J^T)",
+    definition=f"the square of the largest singular value; {_J}",
+    normalisation="none. By Lanczos steps to a relative 1e-3, or from all singular values where these are measured too",
+    reference=_REFERENCE,
+)
 
 
 def edges(options: Options) -> NDArray[np.float64]:
-    """Edges of the bins of ``jacobian_count``; below the first and above the last lie its first and last entry."""
+    """Edges of the bins of ``jacobian_count``; below the first and above the last lie its first and last entry.
+
+    Singular values that are exactly zero (beyond the rank) count in the first entry wherever the range begins.
+    """
     low, high = options.get("range", RANGE)
     return np.linspace(low, high, options.get("bins", BINS) + 1)
 
@@ -54,7 +98,8 @@ def _counts(options: Options) -> Variable:
         symbol="n(s)",
         definition=f"networks and ranks counted together, one record per shard; {_J}",
         normalisation=(
-            f"entry 0: s < {bound[0]:g}; entries 1 to {bound.size - 1}: equal bins of [{bound[0]:g}, {bound[-1]:g}); "
+            f"entry 0: s < {bound[0]:g}, and all s that are exactly zero; "
+            f"entries 1 to {bound.size - 1}: equal bins of [{bound[0]:g}, {bound[-1]:g}); "
             f"entry {bound.size}: the rest"
         ),
         reference=_REFERENCE,
@@ -66,29 +111,53 @@ def _counts(options: Options) -> Variable:
 def _variables(point: Point, options: Options) -> tuple[Variable, ...]:
     keep = options.get("keep", "values")
     kept = {"values": (_VALUES,), "histogram": (_counts(options),), "moments": ()}[keep]
-    return (*kept, _MOMENTS)
+    return (*kept, _MOMENTS, _RANK, _ROUTE)
 
 
 def _evaluate(point: Point, options: Options, sample: Sample) -> tuple[Values, ...]:
-    assert sample.singular_values is not None
-    assert sample.singular_exponent is not None
-    scale = 2.0 ** sample.singular_exponent[:, None]
-    s = sample.singular_values * scale  # (N, rank)
+    spectrum = sample.jacobian
+    assert spectrum is not None
+    scale = 2.0 ** spectrum.exponent[:, None]
+    s = spectrum.values * scale  # (N, rank)
     keep = options.get("keep", "values")
     found = []
     if keep == "values":
         found.append(Values(s, np.ones(s.shape, bool)))
     elif keep == "histogram":
-        places = np.searchsorted(edges(options), s, side="right")
+        zero = np.arange(s.shape[1]) >= spectrum.rank[:, None]
+        places = np.where(zero, 0, np.searchsorted(edges(options), s, side="right"))
         counts = np.bincount(places.ravel(), minlength=edges(options).size + 1)[None]
         # what is not finite shows in the moments
         found.append(Values(counts, np.ones(counts.shape, bool)))
     orders = np.arange(1, options.get("moments", MOMENTS) + 1)
-    squares = sample.singular_values**2
+    squares = spectrum.values**2
     powers = np.stack([(squares**order).sum(1) for order in orders], axis=1) / point.width
     moments = powers * scale ** (2 * orders)
+    moments[(powers > 0.0) & (moments < np.finfo(np.float64).tiny)] = np.nan  # below the range of a double: refused
     found.append(Values(moments, np.ones(moments.shape, bool)))
+    found += [Values(part, np.ones(part.shape, bool)) for part in (spectrum.rank, spectrum.route)]
     return tuple(found)
+
+
+def _largest(point: Point, options: Options, sample: Sample) -> tuple[Values, ...]:
+    top = sample.jacobian_top
+    assert top is not None
+    return (Values(top, np.ones(top.shape, bool)),)
+
+
+def _check(point: Point, options: Options) -> list[str]:
+    """Moments that leave the range of a double for certain: phi' of a homogeneous phi does not depend on the signal."""
+    if not point.activation.homogeneous or point.sigma_w2 == 0.0:
+        return []
+    slopes = point.activation.dphi(np.array([-1.0, 1.0]))
+    growth = point.depth * math.log10(point.sigma_w2 * float(np.mean(slopes**2)))
+    order = options.get("moments", MOMENTS)
+    if abs(order * growth) < RANGE_OF_DOUBLE:
+        return []
+    return [
+        f"tr J J^T is about 1e{growth:+.0f} at depth {point.depth}, and its power {order} leaves the range of a "
+        "double; take fewer moments, a smaller depth or a sigma_w2 nearer to criticality"
+    ]
 
 
 def _range_complaint(value: Any) -> str | None:
@@ -126,8 +195,18 @@ OBSERVABLES = {
         samplers=("explicit",),
         needs=frozenset({"signal", "jacobian"}),
         variables=_variables,
-        check=lambda point, options: [],
+        check=_check,
         evaluate=_evaluate,
         sizes=_sizes,
-    )
+    ),
+    "jacobian_lambda_max": Observable(
+        name="jacobian_lambda_max",
+        options={},
+        samplers=("conditioned", "explicit"),
+        needs=frozenset({"signal", "jacobian_top"}),
+        variables=lambda point, options: (_LARGEST,),
+        check=lambda point, options: [],
+        evaluate=_largest,
+        sizes=lambda point, options: {},
+    ),
 }

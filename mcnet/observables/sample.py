@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from mcnet import inputs, streams
 from mcnet.backend import Backend
-from mcnet.kernels import linalg
-from mcnet.networks import dense, jacobian, tangent
+from mcnet.networks import dense, tangent
+from mcnet.networks.jacobian import Spectrum
 from mcnet.networks.kernel_operator import KernelOperator
+from mcnet.networks.spectra import PARTS, Spectra
 from mcnet.point import Point
 from mcnet.weights.laws import AbstractMatrix, Array, Ensemble
 
@@ -41,9 +42,12 @@ class Sample:
         The same kernel as an operator.
     undefined : ndarray of bool, shape (N,)
         Where that normalisation divides by zero.
-    singular_values : ndarray, shape (N, min(M, M_0))
-        Of the Jacobian at input 0, the largest first, divided by 2^exponent.
-    singular_exponent : ndarray, shape (N,)
+    jacobian : mcnet.networks.jacobian.Spectrum
+        Singular values of the Jacobian at input 0.
+    jacobian_top : ndarray, shape (N,)
+        Largest eigenvalue of J J^T.
+    fisher : ndarray, shape (N, M)
+        Eigenvalues of the conditional Fisher information, the largest first.
     """
 
     backend: Backend
@@ -54,8 +58,9 @@ class Sample:
     tangent: Array | None = None
     products: KernelOperator | None = None
     undefined: NDArray[np.bool_] | None = None
-    singular_values: Floats | None = None
-    singular_exponent: Floats | None = None
+    jacobian: Spectrum | None = None
+    jacobian_top: Floats | None = None
+    fisher: Floats | None = None
 
 
 def chain(point: Point, seed: int, ensemble: Ensemble) -> Sample:
@@ -105,18 +110,19 @@ def draw(point: Point, seed: int, sampler: str, needs: Set[str], ensemble: Ensem
     u_grams: list[Array] = []
     h_grams = [_gram(xp, x)]
     weights, pre_activations = [], []
-    product: jacobian.Product | None = None
+    spectra = Spectra(point, seed, ensemble, needs)
+    keep = keep or (bool(needs & PARTS) and not backward)  # every layer is multiplied twice, and soon free
     for matrix in dense.matrices(point, sampler, ensemble, keep):
         if len(u_grams) == point.depth:
             f = matrix.apply(h, dense.biased(h.shape[1], backend)) if backward else None  # (N, T, C)
         else:
-            u, h = dense.activity(point, matrix, h, backend)
+            below = h
+            u, h = dense.activity(point, matrix, below, backend)
+            spectra.add(matrix, below, u)
             u_grams.append(_gram(xp, u))
             h_grams.append(_gram(xp, h))
             if backward:
                 pre_activations.append(u)
-            if "jacobian" in needs:
-                product = jacobian.through_layer(point, product, matrix, u, backend)
         if backward:
             weights.append(matrix)
     count = ensemble.count
@@ -125,12 +131,7 @@ def draw(point: Point, seed: int, sampler: str, needs: Set[str], ensemble: Ensem
         u_gram=np.stack([_all(backend.fetch(part), count) for part in u_grams], axis=1),
         h_gram=np.stack([_all(backend.fetch(part), count) for part in h_grams], axis=1),
     )
-    if product is not None:
-        exact = ensemble.precision == "float64"
-        values = linalg.singular_values(xp, product.j, exact)
-        sample = replace(
-            sample, singular_values=backend.fetch(values), singular_exponent=backend.fetch(product.exponent)
-        )
+    sample = replace(sample, **spectra.found())
     if backward:
         sample = _with_errors(point, sample, weights, pre_activations, h_grams, f, needs, ensemble)
     return sample
