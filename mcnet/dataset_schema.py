@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcnet import provenance
+from mcnet.observables.jacobian import edges
 from mcnet.plan import Plan
 from mcnet.streams import STREAM_VERSION
 from mcnet.variables import Variable
@@ -152,11 +153,13 @@ def build(plan: Plan, contents: Sequence[Content], scenario_toml: str) -> Schema
         variable = Array("input_gram", ("point", "input_a", "input_b"), gram.dtype, texts, gram)
         root = Group("", sizes, points, (variable,))
     names = sorted({variable.group for content in contents for variable, _ in content.layouts})
-    measured = tuple(_measured_group(name, contents, points) for name in names)
+    measured = tuple(_measured_group(name, contents, points, plan.request.measures) for name in names)
     return Schema(_attributes(plan, contents, scenario_toml), (root, *measured, _quality_group(contents, points)))
 
 
-def _measured_group(name: str, contents: Sequence[Content], points: tuple[Array, ...]) -> Group:
+def _measured_group(
+    name: str, contents: Sequence[Content], points: tuple[Array, ...], measures: Mapping[str, Mapping[str, Any]]
+) -> Group:
     variables: dict[str, Variable] = {}
     sizes = {"point": len(contents)}
     ranks = np.zeros(len(contents), dtype=np.int64)
@@ -188,6 +191,11 @@ def _measured_group(name: str, contents: Sequence[Content], points: tuple[Array,
         coordinates.append(_array("n_rank", ("point",), ranks, "number of ranks that are real"))
     if "shard" in sizes:
         coordinates.append(_shards(contents))
+    if "bin" in sizes and "jacobian" in measures:
+        bounds = edges(measures["jacobian"])
+        sizes["bin_edge"] = bounds.size
+        what = "edges of the bins but for the first and the last, which are open"
+        coordinates.append(_array("bin_edge", ("bin_edge",), bounds, what))
     return Group(name, sizes, tuple(coordinates), arrays)
 
 
