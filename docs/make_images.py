@@ -1,0 +1,23 @@
+"""Draw the pictures of the README from a run of the quickstart: python docs/make_images.py data/runs/quickstart."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from analysis.analyze import judge_directory
+from analysis.depth_figures import depth_curves
+from analysis.drawing import svg
+
+
+def main(directory: str) -> None:
+    families = judge_directory(directory).families
+    chaotic = max(families, key=lambda judged: judged.family.point["sigma_w2"])
+    drawing = depth_curves(chaotic)
+    assert drawing is not None
+    target = Path(__file__).parent / "images" / "signal.svg"
+    target.write_text(svg(drawing.figure, "signal") + "\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
