@@ -167,14 +167,18 @@ def _processor() -> str:
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """BLAS on one thread: with more, the order of its sums, hence the last bits, would depend on their number."""
-    with _blas().limit(limits=1, user_api="blas"):
+    libraries = _blas()
+    with libraries.limit(limits=1, user_api="blas") if libraries else contextlib.nullcontext():
         yield
 
 
 @functools.cache
 def _blas() -> Any:
-    """The BLAS libraries of this process; finding them takes milliseconds, so once."""
-    from threadpoolctl import ThreadpoolController
+    """The BLAS libraries of this process, found once (it takes milliseconds); None without threadpoolctl."""
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ImportError:
+        return None
 
     return ThreadpoolController()
 

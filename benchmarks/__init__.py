@@ -1,0 +1,1 @@
+"""Measurements of speed beside what the machine could do at best."""
