@@ -306,6 +306,7 @@ def test_a_disk_too_small_is_refused_before(tmp_path: Path, monkeypatch: pytest.
 def test_numbers_that_overflow_stop_the_run(tmp_path: Path) -> None:
     scenario = study()
     scenario["network"] |= {"activation": "linear", "sigma_w2": 1e6, "depth": 60}
+    scenario["sampling"]["sampler"] = "explicit"
     with pytest.raises(McnetError, match=r"is not finite .* at width (8|16), depth 60"):
         mcnet.run(scenario, tmp_path / "run", workers=2, quiet=True)
     assert not list((tmp_path / "run" / "shards").iterdir())
