@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from mcnet.kernels.generator import normals16
 from mcnet.kernels.lanes import Matrix, Units
-from mcnet.kernels.simd import Vector, f8, fma, i4, inlined, lane_numbers, like, load, store, where, wide
+from mcnet.kernels.simd import Vector, f8, fma, i4, inlined, lane_numbers, like, load, shared, store, where, wide
 
 
 @inlined
@@ -19,7 +19,7 @@ def normal(united: bool, network: int, tag: int, row: int, column: int, k0: int,
     return wide(first)
 
 
-@inlined
+@shared
 def add_products(
     x: Units, x_at: int, x_stride: int, y: Units, y_at: int, y_stride: int, size: int, rows: int, count: int, c: Matrix
 ) -> None:
@@ -86,7 +86,7 @@ def back_propagate(
                 store(d, t * length + i, fma(slope_t, y, (slope_t - load(p, h_at + i)) * load(y0, i)))
 
 
-@inlined
+@shared
 def agree(
     c: Matrix, b: Matrix, q: Matrix, q_at: int, a: Matrix, a_at: int, inputs: int, size: int, rows: int, f: Matrix
 ) -> None:

@@ -16,10 +16,6 @@ WIDE = 2048
 """From this width on a network fills the lanes by itself: a batch of few wide networks is as fast as one of many."""
 
 
-TANGENT_WIDE = 512
-"""The same for :func:`tangent_chain`, which keeps all layers of the networks in its lanes."""
-
-
 def normals(
     key: Key,
     start: int,
@@ -142,12 +138,13 @@ def tangent_chain(
     """Gram matrices of signal and errors; see :func:`mcnet.kernels.reference.tangent_chain`.
 
     Two passes over the units of a layer, one up and one down; memory is that of all layers of sixteen networks (of one
-    from the width :data:`TANGENT_WIDE` on). Precision, batches and the GIL as for :func:`conditioned_chain`. The
+    from the width :data:`WIDE` on). Precision, batches and the GIL as for :func:`conditioned_chain`. The
     arrays are views with networks last in memory.
     """
     inputs, networks = gram.shape[-1], stop - start
-    grams = np.empty((3, depth, inputs, inputs, networks))
-    exponent = np.empty((depth, networks))
+    lot = 16 * (networks // 16 + 2 | 1)  # room for sixteen at once; odd, so that rows do not share their cache lines
+    grams = np.empty((3, depth, inputs, inputs, lot))
+    exponent = np.empty((depth, lot))
     mixed = precision == "mixed" and inputs < width
     program("tangent", activation).tangent(
         *grams.reshape(3, -1),
@@ -159,6 +156,7 @@ def tangent_chain(
         key.k1,
         start,
         networks,
+        lot,
         depth,
         inputs,
         float(sigma_w2),
@@ -167,7 +165,7 @@ def tangent_chain(
         readout,
         activation.homogeneous,
         float(activation.phi(0.0)) == 0.0,
-        width >= TANGENT_WIDE,
+        width >= WIDE,
     )
-    u, h, b = np.moveaxis(grams, -1, 1)
-    return TangentChain(u, h, b, exponent.T)
+    u, h, b = np.moveaxis(grams[..., :networks], -1, 1)
+    return TangentChain(u, h, b, exponent[:, :networks].T)

@@ -22,6 +22,7 @@ from mcnet.kernels.simd import (
     lane_numbers,
     like,
     load,
+    shared,
     sqrt,
     store,
     sum_lanes,
@@ -74,7 +75,7 @@ def fill(
             store(z, at + 48, n3)
 
 
-@inlined
+@shared
 def add_gram(x: Units, place: int, stride: int, rows: int, count: int, gram: Matrix) -> None:
     """Add the Gram matrix of ``rows`` (an even number of) rows of ``count`` vectors; the lower triangle only."""
     for p in range(0, rows, 2):
@@ -99,7 +100,7 @@ def add_gram(x: Units, place: int, stride: int, rows: int, count: int, gram: Mat
             store(gram, at + 16 * rows + 16, load(gram, at + 16 * rows + 16) + wide(d))
 
 
-@inlined
+@shared
 def factor(s: Matrix, inputs: int, size: int, a: Matrix, rows: int) -> None:
     """Lower Cholesky factor a (inputs x rows) of s (inputs x size), both sixteen times; a pivot of no size is zero.
 
@@ -122,7 +123,7 @@ def factor(s: Matrix, inputs: int, size: int, a: Matrix, rows: int) -> None:
             store(a, 16 * (t * rows + q), x)
 
 
-@inlined
+@shared
 def orthonormalise(a: Matrix, inputs: int, rows: int, c: Matrix) -> None:
     """a <- a c^-1 for lower triangular a (inputs x rows) and c (the same layout)."""
     for t in range(inputs):
@@ -134,7 +135,7 @@ def orthonormalise(a: Matrix, inputs: int, rows: int, c: Matrix) -> None:
             store(a, 16 * (t * rows + q), where(pivot > 0.0, x / pivot, 0.0))
 
 
-@inlined
+@shared
 def add_lanes(gram: Matrix) -> None:
     """Sum over the lanes, put into all of them."""
     for at in range(0, gram.size, 16):

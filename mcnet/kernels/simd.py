@@ -26,7 +26,9 @@ Vector = Any
 """What a kernel's annotations call a :class:`Lanes` value."""
 
 LANES = 16
-INLINED: Any = {"forceinline": True, "error_model": "numpy"}
+PART: Any = {"error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True, "no_cpython_wrapper": True}
+"""A part of a kernel allocates nothing and counts no references (each count is a locked instruction)."""
+INLINED: Any = {**PART, "forceinline": True}
 
 _INT32, _INT64 = ir.IntType(32), ir.IntType(64)
 _ELEMENTS = {"f4": ir.FloatType(), "f8": ir.DoubleType(), "i4": _INT32, "i8": _INT64}
@@ -63,6 +65,11 @@ def compiled(function: Function) -> Function:
 def inlined(function: Function) -> Function:
     """Compile a part of kernels, inlined by LLVM (inlining by Numba makes compilation five times slower)."""
     return cast(Function, njit(**INLINED)(function))
+
+
+def shared(function: Function) -> Function:
+    """Compile a part of kernels that is called, not inlined: less to compile where it stands in several places."""
+    return cast(Function, njit(**PART)(function))
 
 
 # --- building blocks ---

@@ -22,7 +22,6 @@ from mcnet.kernels.backward import add_products, agree, back_propagate, normal
 from mcnet.kernels.lanes import Matrix, Units, add_gram, add_lanes, factor, fill, limited_power
 from mcnet.kernels.printed import dphi, kink_product, phi, phi_dphi
 from mcnet.kernels.simd import (
-    Vector,
     any_lane,
     compiled,
     f8,
@@ -102,17 +101,6 @@ def activate(
             store(h, row + i, y * scale_t)
 
 
-@inlined
-def put(x: Vector, target: Matrix, at: int, members: int, lanes: Matrix) -> None:
-    """The first ``members`` lanes to neighbouring elements."""
-    if members == 16:
-        store(target, at, x)
-    else:
-        store(lanes, 0, x)
-        for lane in range(members):
-            target[at + lane] = lanes[lane]
-
-
 @compiled
 def tangent(
     u_grams: Matrix,
@@ -126,6 +114,7 @@ def tangent(
     k1: int,
     start: int,
     networks: int,
+    lot: int,
     depth: int,
     inputs: int,
     sigma_w2: float,
@@ -136,10 +125,10 @@ def tangent(
     centred: bool,
     united: bool,
 ) -> None:
-    """Gram matrices of u, h and d of all layers, flat forms of (depth, inputs, inputs, networks).
+    """Gram matrices of u, h and d of all layers, flat forms of (depth, inputs, inputs, lot).
 
-    Those of d are divided by 4^exponent, (depth, networks). ``buffer`` only says, by its type, whether float32 or
-    float64 is meant; ``threshold`` see :func:`activate`.
+    Rows of ``lot`` have room for 16 networks too many. Those of d are divided by 4^exponent, (depth, lot). ``buffer``
+    only says, by its type, whether float32 or float64 is meant; ``threshold`` see :func:`activate`.
     """
     real = buffer.dtype
     size = inputs + inputs % 2
@@ -147,7 +136,7 @@ def tangent(
     length = 64 * BLOCKS
     stride = 64 * blocks + 16  # 16: rows of powers of two would share their place in the cache
     layer_size, small = size * stride, 16 * size * size
-    z, g = np.zeros(depth * layer_size, real), np.zeros(depth * layer_size, real)
+    z = np.zeros(2 * depth * layer_size, real)  # of every layer: forward rows, backward rows
     kept = size * length if homogeneous else depth * layer_size  # phi and phi' of a homogeneous one are made again
     h, p = np.zeros(kept, real), np.zeros(kept, real)
     h_stride = length if homogeneous else stride
@@ -157,24 +146,31 @@ def tangent(
     coefficients, scale = np.zeros(depth * small, real), np.zeros(depth * small, real)
     spread, unit = np.zeros(depth * small, real), np.zeros(depth * small)
     fresh, told = np.zeros(small, real), np.zeros(small, real)
+    single = np.zeros(16 * (depth + 1) * inputs)  # normals of the readout, then of the bias coordinates of all layers
     k, s, b = np.zeros(small), np.zeros(small), np.zeros(small)
-    root, product, f, lanes = np.zeros(small), np.zeros(small), np.zeros(small), np.zeros(16)
+    root, product, f = np.zeros(small), np.zeros(small), np.zeros(small)
 
     for group in range(0, networks, 1 if united else 16):
         network = start + group
-        members = 1 if united else min(16, networks - group)
         for t in range(inputs):
             for q in range(t + 1):
                 for lane in range(16):
                     n = min(group + (0 if united else lane), inputs_gram.shape[0] - 1)
                     k[16 * (t * size + q) + lane] = inputs_gram[n, t, q]
 
+        for i in range((depth + 1) * inputs if sigma_b2 > 0.0 else inputs):
+            layer = depth + 1 - max(0, i // inputs - 1)
+            tag, column = (FORWARD, 0) if i < inputs else (BACKWARD, BIAS_COLUMN)
+            store(single, 16 * i, normal(united, network, tag | layer, i % inputs, column, k0, k1))
+
         for layer in range(1, depth + 2):
             at = (layer - 1) * small
             for i in range(0, small, 16):
                 store(s, i, load(k, i) * sigma_w2)
             store(s, 0, load(s, 0) + sigma_b2)
-            factor(s, inputs, size, factors[at : at + small], size)
+            factor(s, inputs, size, root, size)
+            for i in range(0, small, 16):
+                store(factors, at + i, load(root, i))
             if layer > depth:
                 break
             gamma = f8(1.0)
@@ -195,31 +191,25 @@ def tangent(
             # units, upwards
             k[:] = 0.0
             s[:] = 0.0
-            crossed[at : at + small] = 0.0
-            base = (layer - 1) * layer_size
+            product[:] = 0.0
+            base, kept_base = 2 * (layer - 1) * layer_size, (layer - 1) * layer_size
             questions = 1 if layer == depth else inputs
             back = BACKWARD if layer < depth or readout else PROBES
             for first in range(0, blocks, BLOCKS):
                 some = min(BLOCKS, blocks - first)
                 count = 4 * some if united else min(4 * some, width - 4 * first)
                 place = base + 64 * first
-                for t in range(inputs):
-                    fill(z, place + t * stride, first, some, width, united, network, FORWARD | layer, t, k0, k1)
-                for t in range(questions):
-                    fill(g, place + t * stride, first, some, width, united, network, back | (layer + 1), t, k0, k1)
+                for row in range(inputs + questions):
+                    t, place_t, tag = row, place + row * stride, FORWARD | layer
+                    if row >= inputs:
+                        t, place_t, tag = row - inputs, place + (size + row - inputs) * stride, back | (layer + 1)
+                    fill(z, place_t, first, some, width, united, network, tag, t, k0, k1)
                 add_gram(z, place, stride, size, count, s)
-                h_at = 0 if homogeneous else place
-                a = coefficients
-                if homogeneous:
-                    activate(
-                        z, place, stride, count, a, at, inputs, size, scale, spread, threshold,
-                        False, u0, h0, h, p, 0, length,
-                    )  # fmt: skip
-                else:
-                    activate(
-                        z, place, stride, count, a, at, inputs, size, scale, spread, threshold,
-                        True, u0, h0, h, p, place, stride,
-                    )  # fmt: skip
+                h_at = 0 if homogeneous else kept_base + 64 * first
+                activate(
+                    z, place, stride, count, coefficients, at, inputs, size, scale, spread, threshold,
+                    not homogeneous, u0, h0, h, p, h_at, h_stride,
+                )  # fmt: skip
                 if united and not centred and 64 * (first + some) > width:
                     numbers = (lane_numbers() + 16 * (first + some - 1)) << 2
                     for t in range(inputs):
@@ -227,11 +217,13 @@ def tangent(
                             last = h_at + t * h_stride + 64 * (some - 1) + 16 * i
                             store(h, last, where(numbers + i < width, load(h, last), 0.0))
                 add_gram(h, h_at, h_stride, size, count, k)
-                add_products(h, h_at, h_stride, g, place, stride, size, questions, count, crossed[at : at + small])
+                add_products(h, h_at, h_stride, z, place + layer_size, stride, size, questions, count, product)
             if united:
                 add_lanes(k)
                 add_lanes(s)
-                add_lanes(crossed[at : at + small])
+                add_lanes(product)
+            for i in range(0, small, 16):
+                store(crossed, at + i, load(product, i))
             # Gram matrices of h and, from that of the normals, of u
             for t in range(inputs):
                 for q in range(t + 1):
@@ -252,10 +244,10 @@ def tangent(
                     x = x * (1.0 / width)
                     lower = ((layer - 1) * inputs + t) * inputs + q
                     upper = ((layer - 1) * inputs + q) * inputs + t
-                    put(x, u_grams, lower * networks + group, members, lanes)
-                    put(y, h_grams, lower * networks + group, members, lanes)
-                    put(x, u_grams, upper * networks + group, members, lanes)
-                    put(y, h_grams, upper * networks + group, members, lanes)
+                    store(u_grams, lower * lot + group, x)
+                    store(h_grams, lower * lot + group, y)
+                    store(u_grams, upper * lot + group, x)
+                    store(h_grams, upper * lot + group, y)
 
         # downwards; k now holds d . z, b the Gram matrix of d, exponent the powers of two taken out of both
         b[:] = 0.0
@@ -277,7 +269,7 @@ def tangent(
                 if layer == depth:
                     store(root, 0, f8(1.0))
                     for t in range(inputs):
-                        store(k, 16 * t, normal(united, network, FORWARD | (depth + 1), t, 0, k0, k1))
+                        store(k, 16 * t, load(single, 16 * t))
                 else:
                     factor(b, inputs, size, root, size)
                 for t in range(questions):
@@ -285,8 +277,7 @@ def tangent(
                         i = at + 16 * (q * size + t)
                         x = load(crossed, i) / load(unit, at + 16 * q) * step
                         if q == 0 and bias > 0.0:
-                            tag = BACKWARD | (layer + 1)
-                            x = x + normal(united, network, tag, t, BIAS_COLUMN, k0, k1) * bias
+                            x = x + load(single, 16 * ((depth + 1 - layer) * inputs + t)) * bias
                         store(crossed, i, x)
                 agree(k, root, crossed, at, factors, above, inputs, size, questions, f)
             top = load(b, 0)
@@ -303,18 +294,20 @@ def tangent(
             # units
             b[:] = 0.0
             k[:] = 0.0
-            base = (layer - 1) * layer_size
+            base, kept_base = 2 * (layer - 1) * layer_size, (layer - 1) * layer_size
             for first in range(0, blocks, BLOCKS):
                 some = min(BLOCKS, blocks - first)
                 count = 4 * some if united else min(4 * some, width - 4 * first)
                 place = base + 64 * first
-                h_at = 0 if homogeneous else place
+                h_at = 0 if homogeneous else kept_base + 64 * first
                 if homogeneous:
                     activate(
                         z, place, stride, count, coefficients, at, inputs, size, scale, spread, threshold,
                         True, u0, h0, h, p, 0, length,
                     )  # fmt: skip
-                back_propagate(g, place, stride, h, p, h_at, h_stride, count, fresh, told, inputs, size, u0, d, length)
+                back_propagate(
+                    z, place + layer_size, stride, h, p, h_at, h_stride, count, fresh, told, inputs, size, u0, d, length
+                )
                 add_gram(d, 0, length, size, count, b)
                 if layer > 1:
                     add_products(d, 0, length, z, place, stride, size, inputs, count, k)
@@ -334,9 +327,9 @@ def tangent(
                 store(b, i, load(b, i) * power * power)
                 store(k, i, load(k, i) * power)
             exponent = exponent + where(power < 1.0, 200.0, where(power > 1.0, -200.0, 0.0))
-            put(exponent, exponents, (layer - 1) * networks + group, members, lanes)
+            store(exponents, (layer - 1) * lot + group, exponent)
             for t in range(inputs):
                 for q in range(t + 1):
                     x = load(b, 16 * (t * size + q))
-                    put(x, b_grams, (((layer - 1) * inputs + t) * inputs + q) * networks + group, members, lanes)
-                    put(x, b_grams, (((layer - 1) * inputs + q) * inputs + t) * networks + group, members, lanes)
+                    store(b_grams, (((layer - 1) * inputs + t) * inputs + q) * lot + group, x)
+                    store(b_grams, (((layer - 1) * inputs + q) * inputs + t) * lot + group, x)
