@@ -85,12 +85,12 @@ class Scenario:
         Raises
         ------
         UsageError
-            If the scenario gives a target: nothing chooses the number of networks yet.
+            If the scenario gives a target: the networks of a run are then chosen as it goes.
         """
         if self.networks is None:
             raise UsageError(
-                f"{self.name}: sampling.target: the number of networks is not chosen by itself yet. "
-                "Give sampling.networks instead."
+                f"{self.name}: sampling.target chooses the networks of a run as it goes. "
+                "Give a number of networks here, or sampling.networks."
             )
         return self.networks
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mcnet import scenario_target
 from mcnet.point import Point
 from mcnet.scenario_checks import Draft
 from mcnet.scenario_faults import Faults
@@ -90,6 +91,8 @@ def _named(draft: Draft, points: tuple[Point, ...], faults: Faults) -> None:
     target = draft.sampling.target
     if target is not None and target.observable not in stored:
         faults.add(("sampling", "target", "observable"), _not_measured(target.observable, stored))
+    elif target is not None:
+        scenario_target.check(target, points, stored, faults)
 
 
 def _not_measured(name: str, stored: Mapping[str, Any]) -> str:

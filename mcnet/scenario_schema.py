@@ -111,6 +111,10 @@ class Target(Section):
     observable: Line
     coefficient: Annotated[str, BeforeValidator(fields.one_of("1/M", "mean"))]
     relative_error: Annotated[float, BeforeValidator(fields.number(0, 1, above=True))]
+    layer: Annotated[int, BeforeValidator(fields.integer(0, 100_000))] | None = None
+    limit: Annotated[str, BeforeValidator(fields.one_of("free", "theory"))] = "free"
+    keep_pilot: Flag = False
+    max_networks: Annotated[int, BeforeValidator(fields.integer(64, MAX_NETWORKS - 64))] = 1_000_000
 
 
 class Sampling(Section):

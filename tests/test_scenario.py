@@ -236,7 +236,7 @@ def test_a_target_is_read_and_refused_where_networks_are_needed() -> None:
     study = load(table(sampling={"networks": None, "target": target}))
     assert study.target is not None
     assert study.target.relative_error == 0.05
-    with pytest.raises(UsageError, match=r"sampling\.target: .* Give sampling\.networks instead"):
+    with pytest.raises(UsageError, match=r"sampling\.target chooses .* or sampling\.networks"):
         study.fixed_networks()
 
 

@@ -1,0 +1,140 @@
+"""The files ``rounds/0001.json``, ...: what adaptive sampling added to a plan, and the statistics that led to it.
+
+A round is written before any of its networks is drawn, and never again. Nothing heavy is imported.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mcnet.errors import DataError, DiskError
+from mcnet.shards import sync_directory
+
+ROUNDS = "rounds"
+FORMAT = "mcnet-round"
+FORMAT_VERSION = 1
+_NAME = re.compile(r"\d{4}\.json")
+
+Round = dict[str, Any]
+
+
+def read(directory: Path) -> list[Round]:
+    """The rounds of a run, in their order.
+
+    Raises
+    ------
+    DataError
+        If one of them is missing or is none.
+    """
+    folder = directory / ROUNDS
+    names = sorted(path.name for path in folder.iterdir() if _NAME.fullmatch(path.name)) if folder.is_dir() else []
+    found = []
+    for number, name in enumerate(names, 1):
+        path = folder / name
+        if name != _name(number):
+            raise DataError(f"{folder / _name(number)}: is missing.")
+        try:
+            content = json.loads(path.read_bytes())
+        except (OSError, ValueError, RecursionError) as error:
+            raise DataError(f"{path}: cannot be read ({error}).") from error
+        check(content, str(path), number)
+        found.append(content)
+    return found
+
+
+def check(content: Any, where: str, number: int) -> None:
+    """Refuse what is no round, or not the one of this number.
+
+    Raises
+    ------
+    DataError
+    """
+    if not isinstance(content, dict) or content.get("format") != FORMAT or content.get("round") != number:
+        raise DataError(f"{where}: is not round {number} of a run.")
+    version = content.get("format_version")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise DataError(f"{where}: has format {version}; this mcnet reads formats up to {FORMAT_VERSION}.")
+    added = content.get("networks")
+    good = (
+        isinstance(added, dict) and isinstance(content.get("final"), bool) and isinstance(content.get("points"), list)
+    )
+    if not good or not all(type(stop) is int and 0 < stop < 2**32 for stop in added.values()):
+        raise DataError(f"{where}: is damaged.")
+
+
+def apply(document: dict[str, Any], rounds: Sequence[Round], where: str) -> None:
+    """Let the points of a plan's document grow by rounds; those that it has already change nothing.
+
+    Raises
+    ------
+    DataError
+        If a round belongs to another plan.
+    """
+    points = {entry["key"]: entry for entry in document["points"]}
+    for content in rounds:
+        if content["plan"] != document["digest"]:
+            raise DataError(f"{where}: round {content['round']} belongs to another plan.")
+        for key, stop in content["networks"].items():
+            if key in points and stop > points[key]["stops"][-1]:
+                points[key]["stops"] = [*points[key]["stops"], stop]
+
+
+def ended(rounds: Sequence[Round], target: Mapping[str, Any] | None, points: Sequence[str]) -> bool:
+    """Whether nothing is left to be decided for a target and these points."""
+    return target is None or bool(rounds and rounds[-1]["final"] and _concerns(rounds[-1], target, points))
+
+
+def count(rounds: Sequence[Round], target: Mapping[str, Any], points: Sequence[str]) -> int:
+    """How many of the last rounds drew networks for this target and these points."""
+    number = 0
+    for content in reversed(rounds):
+        if content["final"] or not _concerns(content, target, points):
+            break
+        number += 1
+    return number
+
+
+def _concerns(content: Round, target: Mapping[str, Any], points: Sequence[str]) -> bool:
+    return bool(content["target"] == dict(target) and sorted(content["points"]) == sorted(points))
+
+
+def publish(directory: Path, content: Mapping[str, Any]) -> None:
+    """Write a round, unless another process has written it first: then that one holds.
+
+    Raises
+    ------
+    DiskError
+        If it cannot be written.
+    """
+    folder = directory / ROUNDS
+    name = _name(content["round"])
+    temporary = folder / f".{name}.{socket.gethostname()}.{os.getpid()}.tmp"
+    try:
+        folder.mkdir(exist_ok=True)
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=1)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(temporary, folder / name)  # unlike a rename it replaces nothing
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            if not (folder / name).exists():
+                os.rename(temporary, folder / name)
+        sync_directory(folder)
+    except OSError as error:
+        raise DiskError(f"{folder / name}: cannot be written: {error.strerror}.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _name(number: int) -> str:
+    return f"{number:04d}.json"
