@@ -182,7 +182,7 @@ def networks_for_coefficient(
 def networks_for_mean(variances: ArrayLike, error: ArrayLike, have: ArrayLike, most: int) -> Counts:
     """Networks for a given standard error of a mean, those that are there counted; shapes (...)."""
     there = np.maximum(np.asarray(have, np.int64), LEAST)
-    needed = np.asarray(variances, np.float64) / np.maximum(np.asarray(error, np.float64), 1e-300) ** 2
+    needed = np.asarray(variances, np.float64) / np.maximum(np.asarray(error, np.float64), 1e-150) ** 2
     return np.minimum(rounded_up(np.maximum(there, needed)), np.maximum(most, there))
 
 
@@ -211,7 +211,7 @@ def _normalized(shares: Floats) -> Floats:
 def _positive(variances: ArrayLike) -> Floats:
     given = np.asarray(variances, np.float64)
     largest = given.max(-1, keepdims=True)
-    return np.maximum(given, np.where(largest > 0, _FLAT * largest, 1e-300))
+    return np.maximum(given, np.where(largest > 0, _FLAT * largest, 1e-200))
 
 
 def _model(widths: ArrayLike, orders: tuple[int, ...]) -> tuple[Floats, Floats]:
@@ -227,5 +227,4 @@ def _solved(scaled: Floats, w: Floats, c: Floats) -> Floats:
     """I^-1 c, (..., K)."""
     information = np.swapaxes(scaled, -1, -2) @ (scaled * w[..., None])  # (1)
     column = np.broadcast_to(c, (*information.shape[:-2], c.shape[-1]))[..., None]
-    solution: Floats = np.linalg.solve(information, column)[..., 0]
-    return solution
+    return np.asarray(np.linalg.solve(information, column)[..., 0], np.float64)

@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
-from mcnet import activations
+from mcnet import activations, scenario_target
+from mcnet.allocation import LEAST
 from mcnet.errors import DataError
 from mcnet.plan_format import FORMAT_VERSION, read_document
 from mcnet.point import Inputs, Point
@@ -73,6 +74,8 @@ class Plan:
     title : str
     plugins : tuple of str
         Modules to import before anything is drawn.
+    target : mapping or None
+        The accuracy to reach (:func:`mcnet.scenario_target.plain`): the points begin with a pilot and grow by rounds.
     """
 
     points: tuple[PlannedPoint, ...]
@@ -80,6 +83,12 @@ class Plan:
     batch: int | None = None
     title: str = ""
     plugins: tuple[str, ...] = ()
+    target: Mapping[str, Any] | None = None
+
+    @property
+    def first_network(self) -> int:
+        """Networks before this one are a pilot: they chose how many are drawn, and count in no result."""
+        return 0 if self.target is None or self.target["keep_pilot"] else LEAST
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -128,6 +137,7 @@ class Plan:
             "identity": self.identity,
             "title": self.title,
             "plugins": list(self.plugins),
+            **({} if self.target is None else {"target": dict(self.target)}),
             "activations": {
                 label: {"specification": used[label].specification, "formula": _formula(used[label])} for label in used
             },
@@ -146,7 +156,11 @@ class Plan:
             If the text is damaged, of a newer format, or means other networks than when it was written (an
             activation of a plug-in that was changed since).
         """
-        document = read_document(text, where)
+        return cls.from_document(read_document(text, where), where)
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any], where: str) -> Self:
+        """The plan in a document read by :func:`mcnet.plan_format.read_document`; errors as :meth:`from_json`."""
         try:
             for label, entry in document["activations"].items():
                 if _formula(activations.get(entry["specification"])) != entry["formula"]:
@@ -164,6 +178,7 @@ class Plan:
                 batch=None if sampling["batch"] == "automatic" else sampling["batch"],
                 title=document["title"],
                 plugins=tuple(document["plugins"]),
+                target=document.get("target"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{where}: cannot be read as a plan ({error}).") from error
@@ -174,15 +189,11 @@ class Plan:
 
 
 def make_plan(scenario: Scenario, plugins: Iterable[str] = ()) -> Plan:
-    """The plan of a scenario.
-
-    Raises
-    ------
-    UsageError
-        If the scenario gives no number of networks.
-    """
-    plan = plan_points(scenario.points(), scenario.request(), scenario.fixed_networks(), scenario.batch)
-    return replace(plan, title=scenario.title, plugins=tuple(plugins))
+    """The plan of a scenario; where it gives a target, that of the pilot."""
+    target = None if scenario.target is None else scenario_target.plain(scenario.target, scenario.points())
+    networks = LEAST if scenario.networks is None else scenario.networks
+    plan = plan_points(scenario.points(), scenario.request(), networks, scenario.batch)
+    return replace(plan, title=scenario.title, plugins=tuple(plugins), target=target)
 
 
 def plan_points(points: Sequence[Point], request: Request, networks: int, batch: int | None = None) -> Plan:
@@ -242,6 +253,8 @@ def difference(old: Plan, new: Plan) -> str:
         f"{name} {_shown(before)} -> {_shown(after)}"
         for name, before, after in _changes(_flat(old.identity), _flat(new.identity))
     ]
+    if (old.target is None) != (new.target is None):
+        told.append("sampling.networks -> sampling.target" if old.target is None else "sampling.target -> networks")
     if not told:
         told = _lost_points(old, new)
     return ", ".join(told[:3]) + (f" and {len(told) - 3} more" if len(told) > 3 else "")
@@ -259,7 +272,7 @@ def _lost_points(old: Plan, new: Plan) -> list[str]:
             values = getattr(before.point, name), getattr(after.point, name)
             if values[0] != values[1]:
                 told[f"network.{name} {_shown(values[0])} -> {_shown(values[1])}"] = None
-        if after.networks < before.networks:
+        if new.target is None and after.networks < before.networks:
             told[f"sampling.networks {before.networks} -> {after.networks}; it may grow, not shrink"] = None
     if any(planned.key not in now for planned in old.points):
         olds, news = ([_flat(planned.point.physics) for planned in plan.points] for plan in (old, new))

@@ -60,11 +60,10 @@ def check(content: Any, where: str, number: int) -> None:
     version = content.get("format_version")
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise DataError(f"{where}: has format {version}; this mcnet reads formats up to {FORMAT_VERSION}.")
-    added = content.get("networks")
-    good = (
-        isinstance(added, dict) and isinstance(content.get("final"), bool) and isinstance(content.get("points"), list)
-    )
-    if not good or not all(type(stop) is int and 0 < stop < 2**32 for stop in added.values()):
+    known = {"plan": str, "target": dict, "points": list, "networks": dict, "final": bool}
+    if not all(isinstance(content.get(name), kind) for name, kind in known.items()):
+        raise DataError(f"{where}: is damaged.")
+    if not all(type(stop) is int and 0 < stop < 2**32 for stop in content["networks"].values()):
         raise DataError(f"{where}: is damaged.")
 
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mcnet import rounds
 from mcnet.errors import DataError, DiskError, UsageError
 from mcnet.plan_format import read_document
 from mcnet.shards import commit, parse_name
@@ -75,9 +76,9 @@ def load_plan(directory: Path) -> Plan:
     from mcnet import plugins
     from mcnet.plan import Plan
 
-    text = _plan_text(directory)
-    plugins.load(read_document(text, str(directory / PLAN)).get("plugins", ()))
-    return Plan.from_json(text, str(directory / PLAN))
+    document = plan_document(directory)
+    plugins.load(document.get("plugins", ()))
+    return Plan.from_document(document, str(directory / PLAN))
 
 
 def scenario_text(directory: Path) -> str:
@@ -123,5 +124,8 @@ def _text(path: Path) -> str | None:
 
 
 def plan_document(directory: Path) -> dict[str, Any]:
-    """The plan as plain JSON values, without the libraries that a :class:`Plan` needs."""
-    return read_document(_plan_text(directory), str(directory / PLAN))
+    """The plan as plain JSON values, grown by its rounds, without the libraries that a :class:`Plan` needs."""
+    document = read_document(_plan_text(directory), str(directory / PLAN))
+    if document.get("target") is not None:
+        rounds.apply(document, rounds.read(directory), str(directory))
+    return document
