@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mcnet import plugins as plugin_modules
 from mcnet import runfiles, shards
+from mcnet.adaptive import next_round
 from mcnet.errors import DiskError, McnetError, Stopped, UsageError
 from mcnet.executors import ATTEMPTS, Child, Failed, Outcome, in_process, processes
 from mcnet.plan import Plan, PlannedPoint, make_plan, plan_points
@@ -269,9 +270,30 @@ def _executor(machines: _Machines, count: int, quiet: bool) -> Callable[..., Ite
 
 
 def _carry_out(directory: Path, plan: Plan, device: str, machines: _Machines, quiet: bool) -> Path:
-    """Make all shards of the plan that are not there, then the dataset."""
+    """Make all shards of the plan that are not there, and of its further rounds, then the dataset."""
     if runfiles.is_pruned(directory):
         return directory
+    with StopRequest(_announcer(quiet)) as stop:
+        done, failed = _make_shards(directory, plan, device, machines, quiet, stop)
+        while done == len(plan.tasks) and (following := next_round(directory, plan)) is not None:
+            plan, told = following
+            if not quiet:
+                Progress.say(told)
+            done, failed = _make_shards(directory, plan, device, machines, quiet, stop)
+        planned = len(plan.tasks)
+        if done:
+            runfiles.log(directory, "packed", **pack(directory))
+            if not quiet:
+                Progress.say(f"{directory / runfiles.DATASET}: {done} of {planned} shards")
+    if failed:
+        raise McnetError(_told(plan, failed, directory, planned - done))
+    return directory
+
+
+def _make_shards(
+    directory: Path, plan: Plan, device: str, machines: _Machines, quiet: bool, stop: Callable[[], bool]
+) -> tuple[int, list[Failed]]:
+    """Make all shards of the plan that are not there; how many there are now, and the tasks that failed."""
     folder = directory / runfiles.SHARDS
     folder.mkdir(exist_ok=True)
     shards.remove_stale(folder)
@@ -286,36 +308,29 @@ def _carry_out(directory: Path, plan: Plan, device: str, machines: _Machines, qu
     done = planned - len(todo)
     cost = dict(zip(todo, seconds, strict=True))
     failed: list[Failed] = []
-    with StopRequest(_announcer(quiet)) as stop:
-        try:
-            with Progress(planned, done, total, quiet) as progress:
-                for outcome in execute(directory, plan, todo, device, stop):
-                    task = outcome.task
-                    if isinstance(outcome, Failed):
-                        failed.append(outcome)
-                        runfiles.log(directory, "failed", task=task, reason=outcome.reason)
-                        continue
-                    done += 1
-                    progress.advance(task.stop - task.start if outcome.made else 0, cost[task])
-        except DiskError as error:
-            needed = sum(stored[done - planned + len(todo) :])
-            raise DiskError(
-                f"{error} {done} of {planned} shards are safe. {needed / 1e9:.2f} GB more are needed in {directory}. "
-                f"Free space, then: mcnet resume {directory}"
-            ) from error
-        except McnetError as error:
-            runfiles.log(directory, "end", reason=str(error), shards=done)
-            raise
-        if stop() and done + len(failed) < planned:
-            runfiles.log(directory, "stopped", shards=done)
-            raise Stopped(f"{done} of {planned} shards are safe. Continue with: mcnet resume {directory}")
-        if done:
-            runfiles.log(directory, "packed", **pack(directory))
-            if not quiet:
-                Progress.say(f"{directory / runfiles.DATASET}: {done} of {planned} shards")
-    if failed:
-        raise McnetError(_told(plan, failed, directory, planned - done))
-    return directory
+    try:
+        with Progress(planned, done, total, quiet) as progress:
+            for outcome in execute(directory, plan, todo, device, stop):
+                task = outcome.task
+                if isinstance(outcome, Failed):
+                    failed.append(outcome)
+                    runfiles.log(directory, "failed", task=task, reason=outcome.reason)
+                    continue
+                done += 1
+                progress.advance(task.stop - task.start if outcome.made else 0, cost[task])
+    except DiskError as error:
+        needed = sum(stored[done - planned + len(todo) :])
+        raise DiskError(
+            f"{error} {done} of {planned} shards are safe. {needed / 1e9:.2f} GB more are needed in {directory}. "
+            f"Free space, then: mcnet resume {directory}"
+        ) from error
+    except McnetError as error:
+        runfiles.log(directory, "end", reason=str(error), shards=done)
+        raise
+    if stop() and done + len(failed) < planned:
+        runfiles.log(directory, "stopped", shards=done)
+        raise Stopped(f"{done} of {planned} shards are safe. Continue with: mcnet resume {directory}")
+    return done, failed
 
 
 def _todo(directory: Path, plan: Plan, part: tuple[int, int], quiet: bool) -> list[Task]:
