@@ -63,17 +63,26 @@ def text(findings: list[Finding]) -> str:
 
 
 def _devices() -> Iterator[Finding]:
-    from mcnet.backend import get_backend
+    from mcnet.backend import cuda_devices, get_backend
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     memory = ""
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         memory = f", {size(os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE'))} memory"
     yield Finding("cpu", f"{get_backend('cpu').device}, {cores} core{'s' * (cores != 1)}{memory}")
-    try:
-        yield Finding("cuda:0", get_backend("cuda:0").device)
-    except McnetError as error:
-        yield Finding("cuda:0", f"not used: {error}")
+    count = cuda_devices()
+    for number in range(count):
+        facts = get_backend(f"cuda:{number}").describe()
+        memory = size(int(facts["memory_bytes"]))
+        software = ", ".join(f"{name} {facts[name]}" for name in ("driver", "cuda_runtime", "cupy"))
+        yield Finding(f"cuda:{number}", f"{facts['device']}, {memory} memory, {software}")
+    if not count:
+        try:
+            get_backend("cuda:0")
+        except McnetError as error:
+            yield Finding("cuda", f"not used: {error}")
+    used = ", ".join(f"cuda:{number}" for number in range(count)) or "cpu"
+    yield Finding("auto", f'device "auto" takes {used}')
 
 
 def _disk(folder: Path) -> Iterator[Finding]:
@@ -131,25 +140,27 @@ def _locks(path: Path) -> Finding:
 
 
 def _streams() -> Finding:
-    """The random streams against the known answer of their specification, in NumPy and in the kernels."""
+    """The random streams against the known answer of their specification, in NumPy and on each device."""
     import numpy as np
 
     from mcnet import streams
-    from mcnet.backend import get_backend
+    from mcnet.backend import cuda_devices, get_backend
 
     key = streams.seed_key(_SEED)
-    plain = streams.normals(key, 5, streams.FORWARD, 2, 64, 130)
-    kernel = get_backend("cpu").kernels.normals(key, 5, 6, streams.FORWARD, 2, 64, 130)[0]
+    found = {"NumPy": streams.normals(key, 5, streams.FORWARD, 2, 64, 130)}
+    for name in ("cpu", *(f"cuda:{number}" for number in range(cuda_devices()))):
+        backend = get_backend(name)
+        found[f"the kernels of {name}"] = backend.fetch(backend.kernels.normals(key, 5, 6, streams.FORWARD, 2, 64, 130))
     wrong = [
         name
-        for name, normals in (("NumPy", plain), ("the kernels", kernel))
+        for name, normals in found.items()
         if sha256(np.ascontiguousarray(normals, "<f4").tobytes()).hexdigest() != _NORMALS
     ]
     if wrong:
         return Finding(
             "streams", f"wrong numbers from {' and '.join(wrong)}", False, "Do not sample with this installation."
         )
-    return Finding("streams", f"known answer, version {streams.STREAM_VERSION}")
+    return Finding("streams", f"known answer from {', '.join(found)}; version {streams.STREAM_VERSION}")
 
 
 def _sample() -> Finding:

@@ -99,7 +99,7 @@ def run(
     options = _options(workers, executor, part, scheduler, device)
     plugin_modules.load(plugins)
     study = scenarios.load(scenario, overrides)
-    _require_devices(device, options)
+    device = _chosen_devices(device, options, quiet)
     directory = Path(out)
     plan = runfiles.begin(directory, make_plan(study, plugins), study.text)
     return _carry_out(directory, plan, device, options, quiet)
@@ -117,7 +117,7 @@ def resume(
 ) -> Path:
     """Go on with a run that was stopped, killed or damaged; parameters, result and errors as for :func:`run`."""
     options = _options(workers, executor, part, scheduler, device)
-    _require_devices(device, options)
+    device = _chosen_devices(device, options, quiet)
     place = Path(directory)
     return _carry_out(place, runfiles.load_plan(place), device, options, quiet)
 
@@ -250,14 +250,24 @@ def _options(workers: int | None, executor: str, part: str | None, scheduler: st
     return _Machines(workers, (1, 1) if part is None else parse_part(part), executor, scheduler)
 
 
-def _require_devices(device: str, machines: _Machines) -> None:
-    """Refuse a device of this machine that is not there, before anything is written."""
-    if device in ("auto", "cpu") or machines.scheduler is not None:
-        return
-    from mcnet.backend import get_backend
+def _chosen_devices(device: str, machines: _Machines, quiet: bool) -> str:
+    """The devices of this machine that do the work; one that is not there is refused before anything is written.
 
-    for name in device.split(","):
-        get_backend(name)
+    ``auto`` takes all CUDA devices, but no more than there are workers, else the CPU, and says so.
+    """
+    if machines.scheduler is not None:
+        return device
+    from mcnet.backend import cuda_devices, get_backend
+
+    if device == "auto":
+        count = cuda_devices()
+        device = ",".join(f"cuda:{n}" for n in range(min(count, machines.workers or count))) or "cpu"
+        if not quiet:
+            Progress.say(f"device: {device}")
+    elif device != "cpu":
+        for name in device.split(","):
+            get_backend(name)
+    return device
 
 
 def _executor(machines: _Machines, count: int, quiet: bool) -> Callable[..., Iterator[Outcome]]:

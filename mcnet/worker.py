@@ -54,9 +54,14 @@ def draw(plan: Plan, task: Task, backend: Backend) -> Drawn:
         "wall_seconds": time.perf_counter() - wall,
         "cpu_seconds": time.process_time() - cpu,
         "peak_memory_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
-        "software": provenance.summary(),
+        "software": f"{provenance.summary()}, {_computed_by(backend)}",
     }
     return Drawn(measured, _constants(planned, request.seed, task, backend), quality)
+
+
+def _computed_by(backend: Backend) -> str:
+    """Backend, driver and libraries of the device, and the version of the streams, in one line."""
+    return ", ".join(f"{name} {fact}" for name, fact in backend.describe().items() if name != "device")
 
 
 def _constants(planned: PlannedPoint, seed: int, task: Task, backend: Backend) -> dict[str, NDArray[Any]]:

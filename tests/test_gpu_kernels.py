@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cuda_host.build import ORDERS, HostModule, compiler, host_module, host_text, kernels, library
+from cuda_host.build import ORDERS, HostModule, compiler, host_module, kernels, module_of
 from numpy.typing import NDArray
 from scipy.special import erf
 
@@ -143,17 +143,18 @@ def test_deep_homogeneous_networks_stay_in_range() -> None:
     assert np.max(found.u) > 1e60
 
 
-@pytest.mark.parametrize(
-    "barrier",
-    range(host_text(gpu.chain_program(activations.get("tanh"), "gaussian", 2, 9, double=False)).count(BARRIER)),
-)
+CHAIN = gpu.chain_program(activations.get("tanh"), "gaussian", 2, 9, double=False)
+
+
+@pytest.mark.parametrize("barrier", range(CHAIN.text.count(BARRIER)))
 def test_a_missing_barrier_is_noticed(barrier: int) -> None:
     """Each barrier in turn is taken out of the source: some order of the threads gives other numbers."""
 
     def broken(program: Program, order: str) -> HostModule:
-        head, *rest = host_text(program).split(BARRIER)
-        text = head + "".join((";" if n == barrier else BARRIER) + part for n, part in enumerate(rest))
-        return HostModule(program, library(text), order)
+        head, *rest = program.text.split(BARRIER)
+        return module_of(
+            head + "".join((";" if n == barrier else BARRIER) + part for n, part in enumerate(rest)), order
+        )
 
     for inputs in (2, 6):
         given = {"activation": activations.get("leaky-relu"), "input_dimension": 250, "sigma_b2": 30.0}

@@ -44,13 +44,13 @@ class Program:
         headers = "".join(map(_file, HEADERS)) + (_file("grams.cuh") if "MC_T" in dict(self.macros) else "")
         return f"{defined}{headers}{given}{_file(f'{self.name}.cu')}"
 
-    @property
-    def signatures(self) -> dict[str, tuple[str, ...]]:
-        """C types of the parameters of each kernel, as written."""
-        return {
-            name: tuple(" ".join(parameter.split()[:-1]) for parameter in parameters.split(","))
-            for name, parameters in _KERNEL.findall(_file(f"{self.name}.cu"))
-        }
+
+def signatures(text: str) -> dict[str, tuple[str, ...]]:
+    """C types of the parameters of each kernel of a source text, as written."""
+    return {
+        name: tuple(" ".join(parameter.split()[:-1]) for parameter in parameters.split(","))
+        for name, parameters in _KERNEL.findall(text)
+    }
 
 
 class AbstractModule(Protocol):

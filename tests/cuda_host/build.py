@@ -21,7 +21,7 @@ import numpy as np
 from scipy.special import erf
 
 from mcnet.kernels.gpu import Kernels
-from mcnet.kernels.modules import Dim, Program
+from mcnet.kernels.modules import Dim, Program, signatures
 
 _HEADER = Path(__file__).with_name("cuda_on_host.h")
 _SCALARS = {"mc_word": np.uint32, "int": np.int32, "float": np.float32, "double": np.float64}
@@ -41,15 +41,15 @@ def compiler() -> str | None:
 
 @dataclass(frozen=True)
 class HostModule:
-    """A program on the host; ``order`` is the order in which the threads of a block run between two barriers."""
+    """A program on the host: its source, its build, and the order of the threads of a block between barriers."""
 
-    program: Program
+    text: str
     library: ctypes.CDLL
     order: str
 
     def launch(self, kernel: str, grid: Dim, block: Dim, *arguments: Any) -> None:
         """Run a kernel on NumPy arrays."""
-        types = self.program.signatures[kernel]
+        types = signatures(self.text)[kernel]
         if len(types) != len(arguments):
             raise TypeError(f"{kernel} takes {len(types)} arguments, not {len(arguments)}")
         size = (ctypes.c_uint * 6)(*(*grid, 1, 1)[:3], *(*block, 1, 1)[:3])
@@ -60,7 +60,7 @@ class HostModule:
             raise RuntimeError(f"{kernel}: threads of a block wait at different barriers")
 
     def _resolved(self, c_type: str) -> str:
-        real = "double" if dict(self.program.macros).get("MC_DOUBLE") else "float"
+        real = "double" if "#define MC_DOUBLE 1" in self.text else "float"
         return c_type.removeprefix("const ").replace("mc_real", real)
 
 
@@ -72,20 +72,25 @@ def kernels(order: str = "forward") -> Kernels:
 @functools.cache
 def host_module(program: Program, order: str = "forward") -> HostModule:
     """Build a program, or take the build of an earlier run."""
-    return HostModule(program, library(host_text(program)), order)
+    return module_of(program.text, order)
 
 
-def host_text(program: Program) -> str:
-    """The program as host code: a launcher for each kernel, made from its signature."""
+def module_of(text: str, order: str = "forward") -> HostModule:
+    """The module of a source text."""
+    return HostModule(text, library(host_text(text)), order)
+
+
+def host_text(text: str) -> str:
+    """A program as host code: a launcher for each kernel, made from its signature."""
     launchers = []
-    for kernel, types in program.signatures.items():
+    for kernel, types in signatures(text).items():
         parameters = "".join(f", {c_type} a{n}" for n, c_type in enumerate(types))
         values = ", ".join(f"a{n}" for n in range(len(types)))
         launchers.append(
             f'extern "C" int host_{kernel}(const unsigned* size, int order{parameters}) '
             f"{{ return host_launch(size, order, [=] {{ {kernel}({values}); }}); }}\n"
         )
-    return _HEADER.read_text(encoding="utf-8") + program.text + "".join(launchers)
+    return _HEADER.read_text(encoding="utf-8") + text + "".join(launchers)
 
 
 def library(text: str, language: str = "c++") -> ctypes.CDLL:
