@@ -35,6 +35,10 @@ def _chain(key: Any, start: int, stop: int, gram: Any, **settings: Any) -> Any:
     return reference.Chain(*map(place, reference.conditioned_chain(key, start, stop, fetch(gram), **settings)))
 
 
+def _tangent_chain(key: Any, start: int, stop: int, gram: Any, **settings: Any) -> Any:
+    return reference.TangentChain(*map(place, reference.tangent_chain(key, start, stop, fetch(gram), **settings)))
+
+
 STRICT = Backend(
     name="strict",
     device="arrays that refuse to mix",
@@ -43,6 +47,7 @@ STRICT = Backend(
         normals=_numbers(reference.normals),
         uniforms=_numbers(reference.uniforms),
         conditioned_chain=_chain,
+        tangent_chain=_tangent_chain,
         erf=lambda u: place(erf(fetch(u))),
     ),
     place=place,

@@ -76,7 +76,7 @@ def test_memory_that_runs_out_halves_the_sub_batch_and_changes_no_bit() -> None:
 CUPY = {
     *("abs", "all", "any", "arange", "asarray", "astype", "bool", "broadcast_to", "concat", "count_nonzero"),
     *("diagonal", "empty", "empty_like", "expand_dims", "eye", "flip", "float32", "float64", "floor", "full"),
-    *("full_like", "isfinite", "log2", "matrix_transpose", "max", "maximum", "mean", "min", "minimum", "nan"),
+    *("full_like", "hypot", "isfinite", "log2", "matrix_transpose", "max", "maximum", "mean", "min", "minimum", "nan"),
     *("ones_like", "permute_dims", "pow", "reshape", "sign", "sqrt", "stack", "sum", "take_along_axis", "trace"),
     *("tril", "triu", "where", "zeros", "zeros_like"),
     *("linalg.cholesky", "linalg.eigh", "linalg.inv", "linalg.qr", "linalg.solve", "linalg.svd"),

@@ -80,7 +80,16 @@ def length(xp: Any, vectors: Array) -> Array:
 
 
 def eigenvalues(xp: Any, matrices: Array) -> Array:
-    """Eigenvalues of symmetric matrices, the largest first: (N, n, n) -> (N, n); NaN where a matrix is not finite."""
+    """Eigenvalues of symmetric matrices, the largest first: (N, n, n) -> (N, n); NaN where a matrix is not finite.
+
+    Up to 2 x 2 in closed form: a call of LAPACK takes longer than a small network.
+    """
+    if matrices.shape[1] == 1:
+        return matrices[:, :, 0]
+    if matrices.shape[1] == 2:
+        first, second = matrices[:, 0, 0] / 2, matrices[:, 1, 1] / 2
+        center, radius = first + second, xp.hypot(first - second, matrices[:, 1, 0])
+        return xp.stack([center + radius, center - radius], axis=1)
     finite = xp.all(xp.isfinite(matrices), axis=(1, 2))  # LAPACK may fail or hang on the others
     values = xp.linalg.eigvalsh(xp.where(finite[:, None, None], matrices, xp.zeros_like(matrices)))
     return xp.where(finite[:, None], xp.flip(values, axis=1), xp.full_like(values, xp.nan))

@@ -12,6 +12,7 @@ import numpy as np
 
 from mcnet.backend import Backend
 from mcnet.kernels import grams
+from mcnet.kernels.reference import TangentChain
 from mcnet.networks.dense import Errors, layers, to_plain
 from mcnet.point import Point
 from mcnet.weights.laws import Array
@@ -60,6 +61,52 @@ def hidden_term(backend: Backend, errors: Errors, gram: Array, scale: tuple[floa
     alpha, beta = scale
     factor = alpha * grams.to_plain(gram) + beta  # (N, T, T)
     return xp.reshape(blocks * factor[:, None, :, None, :], b.shape)
+
+
+def of_one_output(backend: Backend, point: Point, start: Array, chain: TangentChain) -> Array:
+    """The kernel of one output from the Gram matrices of the fused pass.
+
+    Parameters
+    ----------
+    backend : Backend
+    point : Point
+    start : Array, shape (N or 1, T, T)
+        Gram matrices of the inputs in the difference basis.
+    chain : TangentChain
+
+    Returns
+    -------
+    Array, shape (N, T, T), float64
+
+    Notes
+    -----
+    Entry by entry and layer by layer on arrays of N numbers: T is small and N is large.
+    """
+    xp, alphas_betas = backend.xp, scales(point)
+    b = chain.b
+    if bool(xp.any(chain.exponent != 0.0)):
+        b = b * (4.0**chain.exponent)[:, :, None, None]
+    inputs = b.shape[-1]
+    entries: dict[tuple[int, int], Array] = {}
+    for i in range(inputs):
+        for j in range(i + 1):
+            alpha, beta = alphas_betas[-1]
+            theta = alpha * _plain_entry(chain.h[:, -1, ...], i, j) + beta
+            for layer in range(point.depth):
+                alpha, beta = alphas_betas[layer]
+                k = _plain_entry(chain.h[:, layer - 1, ...] if layer else start, i, j)
+                theta = theta + _plain_entry(b[:, layer, ...], i, j) * (alpha * k + beta)
+            entries[i, j] = entries[j, i] = theta
+    rows = [entries[i, j] for i in range(inputs) for j in range(inputs)]
+    return xp.reshape(xp.stack(rows, axis=1), (-1, inputs, inputs))
+
+
+def _plain_entry(gram: Array, i: int, j: int) -> Array:
+    """Entry (i, j) of the plain Gram matrix: (N, T, T) in the difference basis -> (N,)."""
+    value = gram[:, 0, 0]
+    for a, b in {(i, 0), (0, j), (i, j)} - {(0, 0)}:
+        value = value + gram[:, a, b]
+    return value
 
 
 def readout_term(backend: Backend, outputs: int, gram: Array, scale: tuple[float, float]) -> Array:

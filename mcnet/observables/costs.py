@@ -21,6 +21,10 @@ FUSED_INPUTS = 16
 """Inputs up to which the fused chain is taken: its factor and Gram cost T^2 per unit outside BLAS."""
 
 
+FUSED_BATCH = 1 << 16
+"""Networks of one call of a fused kernel at most: many for the call, few for the cache that holds their matrices."""
+
+
 class Estimate(NamedTuple):
     """Rough costs of one network.
 
@@ -65,9 +69,15 @@ def questions(point: Point, needs: frozenset[str]) -> int:
     return inputs + (inputs * (point.outputs or 1) if has_backward(needs) else 0) + lanczos
 
 
-def fused(point: Point, needs: frozenset[str], sampler: str) -> bool:
-    """Whether the fused chain serves."""
-    return sampler == "conditioned" and needs <= {"signal"} and point.inputs.count <= min(FUSED_INPUTS, point.width - 1)
+def fused(point: Point, needs: frozenset[str], sampler: str, backward: bool = True) -> bool:
+    """Whether a fused kernel serves; ``backward``: whether there is one for signal and errors together."""
+    if sampler != "conditioned" or point.inputs.count > min(FUSED_INPUTS, point.width - 1):
+        return False
+    if needs <= {"signal"}:
+        return True
+    one_output = point.outputs is None or (point.outputs == 1 and point.readout == "gaussian")
+    gaussian = point.weights == "gaussian" and one_output and point.normalization == "none"
+    return backward and gaussian and needs <= {"signal", "errors", "tangent"}
 
 
 def itemsize(precision: str) -> int:
@@ -84,12 +94,13 @@ def _matrix_bytes(point: Point, precision: str) -> int:
     return point.width * max(point.width, point.inputs.dimension) * itemsize(precision)
 
 
-def working_bytes(point: Point, needs: frozenset[str], sampler: str, precision: str) -> int:
-    """Memory of one network on its way."""
+def working_bytes(point: Point, needs: frozenset[str], sampler: str, precision: str, backward: bool = True) -> int:
+    """Memory of one network on its way; ``backward`` as for :func:`fused`."""
     inputs, width = point.inputs.count, max(point.width, point.inputs.dimension)
-    if fused(point, needs, sampler):
+    if fused(point, needs, sampler, backward):
         chunk = 0 if point.inputs.kind in ("single", "pair") else 3 * 8 * inputs * min(point.inputs.dimension, 1 << 16)
-        return chunk + 16 * (point.depth + 1) * inputs**2 * 8
+        kept = 4 * point.depth * inputs * point.width * itemsize(precision) if has_backward(needs) else 0
+        return chunk + kept + 16 * (point.depth + 1) * inputs**2 * 8
     count = questions(point, needs)
     activity = 100 * inputs * width  # of one layer, float64 copies on the way included
     total = activity + 4 * (point.depth + 1) * inputs**2 * 8
@@ -121,11 +132,18 @@ def kernel_bytes(point: Point) -> int:
     return 6 * 8 * (point.inputs.count * (point.outputs or 1)) ** 2
 
 
-def sub_batch(point: Point, needs: frozenset[str], sampler: str, precision: str, memory: int, cached: bool) -> int:
-    """Networks worked off together in so many bytes; ``cached``: on a processor whose cache should hold a layer."""
-    by_memory = memory // working_bytes(point, needs, sampler, precision)
-    if fused(point, needs, sampler) or not cached:
+def sub_batch(
+    point: Point, needs: frozenset[str], sampler: str, precision: str, memory: int, cached: bool, backward: bool
+) -> int:
+    """Networks worked off together in so many bytes.
+
+    ``cached``: on a processor whose cache should hold a layer; ``backward`` as for :func:`fused`.
+    """
+    by_memory = memory // working_bytes(point, needs, sampler, precision, backward)
+    if not cached:
         return max(1, by_memory)
+    if fused(point, needs, sampler, backward):
+        return max(1, min(by_memory, FUSED_BATCH))
     count = questions(point, needs)
     activity = 8 * count * max(point.width, point.inputs.dimension)
     return int(max(1, min(by_memory, CACHE // activity)))
@@ -134,6 +152,9 @@ def sub_batch(point: Point, needs: frozenset[str], sampler: str, precision: str,
 def seconds(point: Point, needs: frozenset[str], sampler: str) -> float:
     """Time of one network on one core, within a factor of about 3."""
     inputs, width, count = point.inputs.count, point.width, questions(point, needs)
+    if fused(point, needs, sampler) and has_backward(needs):
+        eigenvalues = 1e-6 + 1e-9 * inputs**3 if "tangent" in needs and inputs > 2 else 0.0
+        return 3e-7 + 1e-9 * point.depth * width * inputs * (3.0 + 0.3 * inputs) + eigenvalues
     if fused(point, needs, sampler):
         per_layer = 2e-9 * width * inputs * (1.0 + 0.15 * inputs)
     elif sampler == "conditioned":

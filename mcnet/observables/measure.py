@@ -13,7 +13,7 @@ from mcnet.errors import McnetError
 from mcnet.observables import costs
 from mcnet.observables.catalog import OBSERVABLES
 from mcnet.observables.observable import Observable, Options, Values
-from mcnet.observables.sample import Sample, chain, draw, ensemble_of
+from mcnet.observables.sample import Sample, chain, draw, ensemble_of, tangent_chain
 from mcnet.point import Point
 from mcnet.request import Request
 from mcnet.variables import Measured, Variable
@@ -112,16 +112,19 @@ def _samples(
 ) -> Iterator[tuple[int, int, Sample]]:
     """Sub-batches of the range: first network, one past the last, what was seen."""
     sampler, needs = resolve_sampler(point, request), costs.needs_at(point, request)
-    fused = costs.fused(point, needs, sampler)
+    backward = hasattr(backend.kernels, "tangent_chain")
+    fused = costs.fused(point, needs, sampler, backward)
     cached = backend.name == "cpu"
-    size = costs.sub_batch(point, needs, sampler, request.precision, backend.memory(), cached)
+    size = costs.sub_batch(point, needs, sampler, request.precision, backend.memory(), cached, backward)
     keep = costs.keeps_matrices(point, request.precision)
     first = start
     while first < stop:
         last = min(first + size, stop)
         ensemble = ensemble_of(point, request.seed, first, last, request.precision, backend)
         try:
-            if fused:
+            if fused and costs.has_backward(needs):
+                sample = tangent_chain(point, request.seed, ensemble, needs)
+            elif fused:
                 sample = chain(point, request.seed, ensemble)
             else:
                 sample = draw(point, request.seed, sampler, needs, ensemble, keep)

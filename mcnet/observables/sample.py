@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mcnet import inputs, streams
 from mcnet.backend import Backend
+from mcnet.kernels import grams
 from mcnet.networks import dense, tangent
 from mcnet.networks.jacobian import Spectrum
 from mcnet.networks.kernel_operator import KernelOperator
@@ -81,9 +82,43 @@ def chain(point: Point, seed: int, ensemble: Ensemble) -> Sample:
         input_dimension=point.inputs.dimension,
         precision=ensemble.precision,
     )
-    h_gram = backend.fetch(layers.h)
-    first = np.broadcast_to(backend.fetch(start), h_gram[:, 0].shape)
-    return Sample(backend, backend.fetch(layers.u), np.concatenate([first[:, None], h_gram], axis=1))
+    return Sample(backend, backend.fetch(layers.u), _with_inputs(backend.fetch(start), backend.fetch(layers.h)))
+
+
+def tangent_chain(point: Point, seed: int, ensemble: Ensemble, needs: Set[str]) -> Sample:
+    """Signal and errors of one output (or of the probe) by the fused kernel."""
+    backend = ensemble.backend
+    start = inputs.gram(point, seed, ensemble.start, ensemble.stop, backend)
+    layers = backend.kernels.tangent_chain(
+        ensemble.key,
+        ensemble.start,
+        ensemble.stop,
+        start,
+        activation=point.activation,
+        width=point.width,
+        depth=point.depth,
+        sigma_w2=point.sigma_w2,
+        sigma_b2=point.sigma_b2,
+        readout=bool(point.outputs),
+        precision=ensemble.precision,
+    )
+    sample = Sample(backend, backend.fetch(layers.u), _with_inputs(backend.fetch(start), backend.fetch(layers.h)))
+    if "errors" in needs:
+        lengths = np.matrix_transpose(grams.plain_lengths(backend.fetch(layers.b)))  # (N, T, depth)
+        sample = replace(sample, error_length=lengths, error_exponent=backend.fetch(layers.exponent))
+    if "tangent" in needs:
+        theta = tangent.of_one_output(backend, point, start, layers)
+        sample = replace(sample, tangent=theta, undefined=np.zeros(ensemble.count, bool))
+    return sample
+
+
+def _with_inputs(start: Floats, h_gram: Floats) -> Floats:
+    """Gram matrices of layers 0..depth, with networks last in memory as those of the fused kernels are."""
+    networks, depth, inputs, _ = h_gram.shape
+    memory = np.empty((depth + 1, inputs, inputs, networks))
+    memory[0] = np.moveaxis(start, 0, -1)
+    memory[1:] = np.moveaxis(h_gram, 0, -1)
+    return np.moveaxis(memory, -1, 0)
 
 
 def draw(point: Point, seed: int, sampler: str, needs: Set[str], ensemble: Ensemble, keep: bool) -> Sample:

@@ -138,14 +138,12 @@ def _ntk(point: Point, options: Options, sample: Sample) -> tuple[Values, ...]:
     defined = _defined(sample)
     wanted = []
     if options.get("entries", True):
-        blocks = backend.fetch(theta).reshape(-1, outputs, inputs, outputs, inputs).swapaxes(2, 3)  # (N, k, k', a, b)
+        blocks = backend.fetch(theta)
         kind = options.get("blocks", "diagonal")
-        if kind != "all":
-            blocks = blocks[:, np.arange(outputs), np.arange(outputs)]  # (N, k, a, b)
-        if kind == "mean":
-            blocks = blocks.mean(axis=1)
-        elif outputs == 1:
-            blocks = blocks.reshape(-1, inputs, inputs)
+        if outputs > 1:
+            blocks = blocks.reshape(-1, outputs, inputs, outputs, inputs).swapaxes(2, 3)  # (N, k, k', a, b)
+            blocks = blocks if kind == "all" else blocks[:, np.arange(outputs), np.arange(outputs)]  # (N, k, a, b)
+            blocks = blocks.mean(axis=1) if kind == "mean" else blocks
         wanted.append(Values(blocks, _like(defined, blocks)))
     every, least = options.get("eigenvalues", True), _with_smallest(options)
     if every or least:
