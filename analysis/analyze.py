@@ -15,6 +15,8 @@ import numpy as np
 from analysis import scaling, study
 from analysis.compare import Judged, judge_family
 from analysis.predictions import Theory
+from analysis.spectra import FamilySpectra, judge_spectra, with_spectra
+from analysis.spectral_laws import Laws
 from analysis.table import Row, expected_scales
 from analysis.verdict import Verdict, combine
 
@@ -38,12 +40,14 @@ class Analysis:
         Sum over the families, which are independent.
     attributes : dict
         Those of the dataset.
+    spectra : tuple of FamilySpectra
     """
 
     families: tuple[Judged, ...]
     asked_fits: tuple[Row, ...]
     verdict: Verdict
     attributes: dict[str, Any]
+    spectra: tuple[FamilySpectra, ...] = ()
 
     @property
     def summary(self) -> Row:
@@ -82,7 +86,7 @@ class Analysis:
             "summary": self.summary,
             "comparisons": [row for judged in self.families for row in judged.comparisons],
             "fits": [*self.asked_fits, *(row for judged in self.families for row in judged.fits)],
-            "spectra": [],
+            "spectra": [entry for each in self.spectra for entry in each.entries],
             "families": [
                 {
                     "point": judged.family.point,
@@ -135,9 +139,13 @@ def judge(tree: xarray.DataTree) -> Analysis:
     orders = asked.get("theory", ())
     theory = Theory((orders,) if isinstance(orders, str) else tuple(orders)) if orders else Theory()
     families = tuple(judge_family(tree, family, theory) for family in study.families(study.settings(tree)))
+    laws = Laws(theory.orders if orders else ())
+    spectra = [judge_spectra(tree, judged.family, laws) for judged in families]
+    families = tuple(with_spectra(judged, found) for judged, found in zip(families, spectra, strict=True))
     fits = asked.get("fit", [])
     rows = [row for fit in ([fits] if isinstance(fits, dict) else fits) for row in _asked_fit(fit, families)]
-    return Analysis(families, tuple(rows), combine(judged.verdict for judged in families), attributes)
+    verdict = combine(judged.verdict for judged in families)
+    return Analysis(families, tuple(rows), verdict, attributes, tuple(each for found in spectra for each in found))
 
 
 def _asked_fit(asked: Row, families: tuple[Judged, ...]) -> list[Row]:

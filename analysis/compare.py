@@ -15,7 +15,7 @@ from analysis.estimate import Floats, Moments, moments
 from analysis.predictions import Predicted, Theory
 from analysis.study import Column, Family, Setting
 from analysis.table import SUPPORT, Row, Scales, comparison, expected_scales
-from analysis.verdict import Verdict
+from analysis.verdict import Verdict, judge
 
 if TYPE_CHECKING:
     import xarray
@@ -56,6 +56,9 @@ def judge_family(tree: xarray.DataTree, family: Family, theory: Theory) -> Judge
     """
     sources = [observable.source for observable in OBSERVABLES.values()]
     columns = study.columns(tree, family.first, sources)
+    if not columns:  # spectra alone were measured
+        nothing = Predicted(*(np.empty(0) for _ in range(5)))
+        return Judged(family, [], [], nothing, [], [], judge([], np.empty((0, 0)), 0.0), {}, [])
     layers = study.thinned(family.first.depth)
     tabled = [j for j, column in enumerate(columns) if column.layer in (None, 0, *layers)]
     if not family.first.fluctuating:
