@@ -277,6 +277,23 @@ def prune(directory: Path, quiet: bool) -> None:
 
 @main.command()
 @_directory
+@click.option("--scenario", metavar="FILE", help="Begin a run of it; without it DIR holds one already.")
+@click.option(
+    "--jobs", type=click.IntRange(1, 10_000), metavar="N", help="Size of the array; by default from the work."
+)
+@click.option("--cpus", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Cores of a job.")
+@click.option("--gpus", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="GPUs of a job.")
+@click.option("--time", default="04:00:00", show_default=True, metavar="TIME", help="Time limit of a job.")
+@_debug
+def slurm(directory: Path, **options: Any) -> None:
+    """Print the job script that works on a run as a Slurm array."""
+    from mcnet.commands.slurm import script
+
+    click.echo(script(directory, **options), nl=False)
+
+
+@main.command()
+@_directory
 @click.option("--point", metavar="NAME=VALUE,...", help="Only points with these coordinates.")
 @click.option("--var", "variable", metavar="NAME", help="All entries of one variable.")
 @click.option("--layer", type=click.IntRange(min=0), metavar="L", help="Only this layer.")

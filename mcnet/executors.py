@@ -143,15 +143,17 @@ def processes(
     idle: list[Child] = []
     busy: dict[Child, Task] = {}
     children: set[Child] = set()
+    names = device.split(",")
+    places = deque(names[number % len(names)] for number in range(workers))  # devices that wait for a worker
     with selectors.DefaultSelector() as selector:
         try:
             while True:
-                while waiting and not stop() and (idle or len(children) < workers):
+                while waiting and not stop() and (idle or places):
                     task = waiting.popleft()
                     if task.point_index in given_up:
                         continue
                     if not idle:
-                        child = Child(directory, device)
+                        child = Child(directory, places.popleft())
                         children.add(child)
                         selector.register(child, selectors.EVENT_READ)
                         idle.append(child)
@@ -169,6 +171,7 @@ def processes(
                         continue
                     selector.unregister(child)
                     children.remove(child)
+                    places.append(child.device)
                     child.close()
                     deaths[task] += 1
                     if deaths[task] < ATTEMPTS:

@@ -109,6 +109,8 @@ def _given_cluster(scheduler: str) -> Iterator[Client]:
     from distributed import Client
 
     where = {"scheduler_file": scheduler} if scheduler.endswith(".json") else {"address": scheduler}
+    if "scheduler_file" in where and not Path(scheduler).is_file():
+        raise UsageError(f"scheduler {scheduler}: cannot be reached: there is no such file.")
     try:
         client = Client(**where, set_as_default=False, timeout=_PATIENCE_SECONDS)
     except (OSError, ValueError) as error:
