@@ -5,6 +5,7 @@ Every check of what a user writes is made here, before any memory is taken; belo
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import tomllib
@@ -26,11 +27,17 @@ from mcnet.scenario_fields import line
 from mcnet.scenario_points import points
 from mcnet.scenario_schema import SECTIONS, Analyze, Section, Target
 from mcnet.scenario_text import Position, dumps, excerpt, quote
+from mcnet.sweep import MAX_POINTS
 
 FORMAT = 1
 """The value of ``mcnet`` on top of a scenario: version of its keys."""
 
-MAX_BYTES = 2**24
+MAX_BYTES = 2**22
+MAX_KEYS = 1000
+"""Of one section: whoever has more means no scenario."""
+
+# A dotted key takes tomllib time and memory of the square of its parts. This one has more than any scenario needs.
+_MANY_PARTS = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){32}""")
 
 _TOP = ("mcnet", "title", "network", "inputs", "sweep", "sampling", "measure", "analyze")
 
@@ -115,7 +122,11 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any] | Scenario, override
             return source
         return _checked(source.name, None, tomllib.loads(source.text), source.folder, overrides)
     if isinstance(source, Mapping):
-        return _checked("scenario", None, _plain(source), Path(), overrides)
+        try:
+            table = _plain(source)
+        except RecursionError:
+            raise ScenarioError("scenario: is nested too deeply. Keep to the sections of a scenario.") from None
+        return _checked("scenario", None, table, Path(), overrides)
     path = Path(source)
     text = _read(path)
     return _checked(str(source), text, _parsed(str(source), text), path.parent, overrides)
@@ -128,9 +139,11 @@ def _read(path: Path) -> str:
     try:
         if not path.is_file():
             raise ScenarioError(f"{path}: is no file. Give the path of a scenario, a .toml file.")
-        if path.stat().st_size > MAX_BYTES:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)  # what the system says of its size need not be so
+        if len(content) > MAX_BYTES:
             raise ScenarioError(f"{path}: is larger than {MAX_BYTES >> 20} MB. Give input vectors as a file instead.")
-        return path.read_bytes().decode().removeprefix("\ufeff")
+        return content.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise ScenarioError(f"{path}: byte {error.start + 1} is not UTF-8. Save the file as UTF-8.") from None
     except OSError as error:
@@ -139,6 +152,9 @@ def _read(path: Path) -> str:
 
 def _parsed(name: str, text: str) -> dict[str, Any]:
     """The table of a TOML text, or a ScenarioError with the place where it stops being TOML."""
+    if many := _MANY_PARTS.search(text):
+        line = text.count("\n", 0, many.start()) + 1
+        raise ScenarioError(f"{name}:{line}: a key of too many parts. Keep to the sections of a scenario.")
     try:
         return tomllib.loads(text)
     except RecursionError:
@@ -228,7 +244,7 @@ def _place(data: dict[str, Any], path: tuple[str, ...], value: Any, override: st
 
 def _draft(data: Mapping[str, Any], faults: Faults, title: str) -> Draft:
     """The sections of a scenario, each read by its model; what they get wrong is noted."""
-    for key in data:
+    for key in [] if _too_many(data, (), faults) else data:
         if key not in _TOP:
             faults.unknown((key,), _TOP, "section" if isinstance(data[key], Mapping) else "key")
     if data.get("mcnet") != FORMAT or isinstance(data.get("mcnet"), bool):
@@ -246,6 +262,18 @@ def _draft(data: Mapping[str, Any], faults: Faults, title: str) -> Draft:
     )
 
 
+def _too_many(content: Mapping[str, Any], path: tuple[str, ...], faults: Faults) -> bool:
+    """Whether a table has so many keys, or lists so many points, that looking at each would take all memory."""
+    size = math.prod(max(len(value), 1) for value in content.values() if isinstance(value, list))
+    if len(content) > MAX_KEYS:
+        faults.add(path, f"has {len(content)} keys. Keep to those of a scenario.", at_key=True)
+    elif path == ("sweep",) and size > MAX_POINTS:
+        faults.add(path, f"makes {size} points; at most {MAX_POINTS} are allowed. Split the study.", at_key=True)
+    else:
+        return False
+    return True
+
+
 def _title(value: Any, faults: Faults) -> str:
     try:
         return line(value)
@@ -258,6 +286,8 @@ def _section(name: str, model: type[Section], content: Any, faults: Faults) -> S
     """A section; keys with mistakes are left out of it."""
     if not isinstance(content, Mapping):
         faults.add((name,), f"expected a section, got {quote(content)}. Write [{name}] on a line of its own.")
+        return model()
+    if _too_many(content, (name,), faults):
         return model()
     try:
         return model.model_validate(dict(content))

@@ -11,9 +11,10 @@ from pydantic_core import PydanticCustomError
 from mcnet.errors import ScenarioError
 from mcnet.scenario_fields import FAULT, found, nearest
 from mcnet.scenario_schema import SECTIONS
-from mcnet.scenario_text import Path, Position, excerpt, positions, quote
+from mcnet.scenario_text import Path, Position, excerpt, positions, quote, shown
 
 _SHOWN = 40
+_KEPT = 2000
 
 
 class Faults:
@@ -30,10 +31,11 @@ class Faults:
     """
 
     def __init__(self, name: str, text: str | None, overrides: Mapping[Path, str] | None = None) -> None:
-        self._name = name
+        self._name = name if name.isprintable() else quote(name)
         self._text = text
         self._overrides = dict(overrides or {})
-        self._found: list[tuple[Path, str, bool]] = []
+        self._found: dict[tuple[Path, str, bool], None] = {}  # in order, each once
+        self._more = 0  # mistakes beyond those that are kept
         self.meant: set[Path] = set()  # what mistyped keys were meant to be
 
     def __len__(self) -> int:
@@ -41,8 +43,10 @@ class Faults:
 
     def add(self, path: Path, sentence: str, *, at_key: bool = False) -> None:
         """Note a mistake at the value of ``path``, or at its key."""
-        if (path, sentence, at_key) not in self._found:
-            self._found.append((path, sentence, at_key))
+        if len(self._found) < _KEPT:
+            self._found[path, sentence, at_key] = None
+        else:
+            self._more += 1
 
     def unknown(self, path: Path, allowed: tuple[str, ...], what: str = "key") -> None:
         """Note a key that does not exist, with the nearest one that does."""
@@ -90,27 +94,27 @@ class Faults:
     def error(self) -> ScenarioError:
         """All mistakes as one message."""
         where = positions(self._text) if self._text is not None else None
-        told: list[tuple[Position, str]] = []
+        told: dict[tuple[Position, str], bool] = {}  # place and sentence; whether the line of the file helps
         for path, sentence, at_key in self._found:
-            key = ".".join(str(part) for part in path if isinstance(part, str))
+            key = ".".join(shown(part) for part in path if isinstance(part, str))
             override = next(
                 (text for set_path, text in self._overrides.items() if path[: len(set_path)] == set_path), None
             )
-            if override is not None or where is None or self._text is None:
+            if override is not None or where is None:
                 place = f"--set {override}" if override is not None else self._name
-                told.append((Position(0, 0), f"{place}: {key}: {sentence}" if key else f"{place}: {sentence}"))
+                told[Position(0, 0), f"{place}: {key}: {sentence}" if key else f"{place}: {sentence}"] = False
                 continue
             position = where.key(path) if at_key else where.value(path)
             place = f"{self._name}:{position.line}:{position.column}"
-            source = excerpt(self._text, position) if path else ""
-            told.append(
-                (position, "\n".join(filter(None, (f"{place}: {key + ': ' if key else ''}{sentence}", source))))
-            )
-        told.sort(key=lambda item: item[0])
-        lines = list(dict.fromkeys(line for _, line in told))
-        if len(lines) > _SHOWN:
-            lines = [*lines[:_SHOWN], f"... and {len(lines) - _SHOWN} more."]
-        count = len(dict.fromkeys(line for _, line in told))
+            told[position, f"{place}: {key + ': ' if key else ''}{sentence}"] = bool(path)
+        text = self._text or ""
+        lines = [
+            "\n".join(filter(None, (line, excerpt(text, position) if helps else "")))
+            for (position, line), helps in sorted(told.items(), key=lambda item: item[0][0])[:_SHOWN]
+        ]
+        count = len(told) + self._more
+        if count > _SHOWN:
+            lines.append(f"... and {count - _SHOWN} more.")
         return ScenarioError("\n".join([*lines, f"{count} mistake{'s' * (count != 1)}; nothing was run."]))
 
 

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 
 from pydantic_core import PydanticCustomError
@@ -20,6 +21,8 @@ FAULT = "mcnet"
 
 Check = Callable[[Any], Any]
 Fault = tuple[str, tuple[str | int, ...]]
+
+_MOST = 50  # mistakes told of one value
 
 _NUMBER = re.compile(r"\s*([-+]?[0-9._]+(?:[eE][-+]?[0-9]{1,3})?)\s*([kM]?)\s*")
 
@@ -168,7 +171,7 @@ def activation(value: Any) -> Activation:
         raise fault(f"{quote(name)} is not known.{suggestion(name, known)} ({', '.join(known)})", *path)
     allowed = activations.parameters(name)
     wrong: list[Fault] = []
-    for key, parameter in table.items():
+    for key, parameter in islice(table.items(), _MOST):
         if key != "name" and key not in allowed:
             listing = f"It has {', '.join(allowed)}." if allowed else "It has none."
             wrong.append((f"unknown parameter of {name}.{suggestion(str(key), allowed)} {listing}", (str(key),)))
@@ -194,10 +197,14 @@ def vectors(value: Any) -> tuple[tuple[float, ...], ...]:
     wrong: list[Fault] = []
     check = number(-1e12, 1e12)
     for t, row in enumerate(value):
+        if len(wrong) > _MOST:
+            break
         if len(row) != len(value[0]) or not row:
             length = f"has {len(row)} numbers, vector 1 has {len(value[0])}. Give all vectors the same length."
             wrong.append((f"vector {t + 1} {length}" if row else f"vector {t + 1} is empty. Give its numbers.", (t,)))
         for i, entry in enumerate(row):
+            if len(wrong) > _MOST:
+                break
             wrong += [(f"vector {t + 1}: {sentence}", path) for sentence, path in _faults_of(check, entry, t, i)]
     if wrong:
         raise faults(wrong)
@@ -229,7 +236,7 @@ _RANGE = {
 
 def _spread(table: Mapping[str, Any]) -> tuple[float, ...]:
     wrong: list[Fault] = []
-    for key, value in table.items():
+    for key, value in islice(table.items(), _MOST):
         if key in _RANGE:
             wrong += _faults_of(_RANGE[key], value, key)
         else:

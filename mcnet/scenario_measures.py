@@ -12,6 +12,9 @@ from mcnet.scenario_faults import Faults
 from mcnet.scenario_fields import suggestion
 from mcnet.scenario_text import quote
 
+MAX_MEASURES = 1000
+"""Keys that are looked at one by one; whoever writes more means no scenario."""
+
 Measures = dict[str, Mapping[str, Any]]
 
 
@@ -27,6 +30,9 @@ def read(content: Any, faults: Faults) -> Measures:
         faults.add(("measure",), f"expected a section, got {quote(content)}. Write [measure] on a line of its own.")
         return {}
     measures: Measures = {}
+    if len(content) > MAX_MEASURES:
+        faults.add(("measure",), f"has {len(content)} keys. Keep to the measures there are.", at_key=True)
+        return {}
     for name, options in content.items():
         if name not in OBSERVABLES:
             faults.unknown(("measure", name), tuple(OBSERVABLES), "measure")
@@ -42,6 +48,9 @@ def _options(name: str, options: Mapping[str, Any], faults: Faults) -> None:
     from mcnet.observables.catalog import OBSERVABLES
 
     allowed = OBSERVABLES[name].options
+    if len(options) > MAX_MEASURES:
+        faults.add(("measure", name), f"has {len(options)} options. It takes {', '.join(allowed)}.", at_key=True)
+        return
     for key, value in options.items():
         if key not in allowed:
             faults.unknown(("measure", name, key), tuple(allowed), f"option of {name}")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import warnings
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mcnet.activations import Activation
 from mcnet.point import Inputs, Point
 from mcnet.scenario_checks import Draft
 from mcnet.scenario_faults import Faults
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MAX_FILE_BYTES = 2**28
 MAX_INPUT_NUMBERS = 4_000_000
@@ -121,11 +125,22 @@ def _length(given: float | str, values: dict[str, Any], faults: Faults) -> float
     return None
 
 
+def _count(path: Path, comma: str | None) -> int:
+    """At most how many numbers a text holds; counted in pieces, before any of it is parsed."""
+    total = 0
+    with path.open("rb") as file:
+        while piece := file.read(2**20):
+            here = piece.count(b",") + piece.count(b"\n") if comma else len(piece.split())
+            total += here if here > 1 or len(piece) < 2**20 else MAX_INPUT_NUMBERS  # a number of a million digits
+    return total + 1
+
+
 def read_vectors(path: Path, faults: Faults) -> Vectors | None:
     """The rows of a .npy, .csv or .txt file as input vectors; what is wrong with it is noted."""
     import numpy as np
 
     place = ("inputs", "path")
+    table: NDArray[Any]
     try:
         size = path.stat().st_size
         if not path.is_file():
@@ -137,9 +152,15 @@ def read_vectors(path: Path, faults: Faults) -> Vectors | None:
             )
             return None
         if path.suffix == ".npy":
-            table = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped: its header may promise any size
+            with np.errstate(over="ignore"):  # its header may promise any size: mapped, and no pickles
+                table = np.lib.format.open_memmap(path, mode="r")
         elif path.suffix in (".csv", ".txt"):
-            table = np.loadtxt(path, delimiter="," if path.suffix == ".csv" else None, ndmin=2)
+            comma = "," if path.suffix == ".csv" else None
+            if _count(path, comma) > MAX_INPUT_NUMBERS:
+                faults.add(place, f"holds more numbers than the {MAX_INPUT_NUMBERS} allowed. Take fewer inputs.")
+                return None
+            with warnings.catch_warnings(action="ignore"):  # of an empty file; it is refused below
+                table = np.loadtxt(path, delimiter=comma, ndmin=2)
         else:
             faults.add(place, "is of a kind that is not read. Give a .npy, .csv or .txt file.")
             return None
@@ -149,8 +170,10 @@ def read_vectors(path: Path, faults: Faults) -> Vectors | None:
             f"cannot be read: {error.strerror or 'not a NumPy file'}. The path counts from the scenario's folder.",
         )
         return None
-    except ValueError as error:
-        faults.add(place, f"cannot be read: {str(error).splitlines()[0]}. Write one input in each row, numbers only.")
+    except (ValueError, OverflowError) as error:
+        faults.add(
+            place, f"cannot be read: {str(error).splitlines()[0][:200]}. Write one input in each row, numbers only."
+        )
         return None
     if table.ndim != 2 or 0 in table.shape or table.dtype.kind not in "iuf":
         faults.add(place, f"holds {table.dtype} of shape {table.shape}. Give real numbers, one input in each row.")

@@ -10,8 +10,10 @@ import contextlib
 import json
 import re
 import tomllib
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 Path = tuple[str | int, ...]
@@ -27,6 +29,7 @@ _STRINGS = (
     re.compile(r"'[^'\n]*'"),
 )
 _MAX_NESTING = 100
+_MAX_VALUES = 200_000  # whose positions are remembered
 _SHOWN = 110
 
 
@@ -62,8 +65,13 @@ class Positions:
 
     def at(self, offset: int) -> Position:
         """Line and column of an offset."""
-        before = self.text[:offset]
-        return Position(before.count("\n") + 1, offset - (before.rfind("\n") + 1) + 1)
+        line = bisect_right(self._starts, offset)
+        return Position(line, offset - self._starts[line - 1] + 1)
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        """Offset of each line."""
+        return [0, *(match.end() for match in re.finditer("\n", self.text))]
 
 
 def positions(text: str) -> Positions:
@@ -158,7 +166,7 @@ class _Walk:
         self.value(path, nesting)
 
     def value(self, path: Path, nesting: int) -> None:
-        if nesting > _MAX_NESTING:
+        if nesting > _MAX_NESTING or len(self.values) > _MAX_VALUES:
             raise _Lost
         self.values[path] = self.at
         first = self.text[self.at]
@@ -231,6 +239,11 @@ def quote(value: Any) -> str:
     else:
         shown = f"{type(value).__name__} {value!s}"
     return shown if len(shown) <= 60 else shown[:57] + "..."
+
+
+def shown(key: str) -> str:
+    """A key as a message shows it: quoted unless it is a plain word of usual length."""
+    return key if _BARE.fullmatch(key) and len(key) <= 60 else quote(key)
 
 
 def dumps(table: Mapping[str, Any]) -> str:

@@ -346,12 +346,12 @@ def test_what_is_no_toml(tmp_path: Path, text: str, told: str) -> None:
 
 def test_files_that_are_no_scenarios(tmp_path: Path) -> None:
     (tmp_path / "latin.toml").write_bytes(b'title = "\xe9"')
-    (tmp_path / "large.toml").write_bytes(b"#" * (2**24 + 1))
+    (tmp_path / "large.toml").write_bytes(b"#" * (2**22 + 1))
     for name, told in (
         ("none.toml", "there is no such file"),
         (".", "is no file"),
         ("latin.toml", "byte 10 is not UTF-8"),
-        ("large.toml", "is larger than 16 MB"),
+        ("large.toml", "is larger than 4 MB"),
     ):
         with pytest.raises(ScenarioError, match=told):
             load(tmp_path / name)
