@@ -44,6 +44,7 @@ def steps(quick: bool) -> list[tuple[str, Callable[[Backend, Backend], str]]]:
     return [
         ("streams", _streams),
         ("conditioned chain", lambda device, cpu: _chains(device, quick)),
+        ("tangent chain", lambda device, cpu: _tangents(device, quick)),
         ("activations in the chain", lambda device, cpu: _activations(device, names)),
         ("weights made in registers", lambda device, cpu: _weights(device)),
         ("activation, slope and moments", lambda device, cpu: _layers(device, names)),
@@ -69,6 +70,8 @@ def ensembles(quick: bool) -> Iterator[tuple[str, Point, Request]]:
             yield f"signal {name}", point(2, weights, width), Request(signal, 3, sampler, precision)
             readout = point(3, weights, width, outputs=2, readout="gaussian")
             yield f"tangent kernel {name}", readout, Request(tangent, 3, sampler, precision)
+        one = point(2, "gaussian", width, outputs=1, readout="gaussian")
+        yield f"fused tangent chain {precision}", one, Request(tangent, 3, "conditioned", precision)
         chain = Request({"q": {}, "c": {}}, 3, "conditioned", precision)
         yield f"fused chain {precision}", point(2, "gaussian", width), chain
         for weights in ("gaussian", "orthogonal"):
@@ -132,6 +135,24 @@ def _chain(device: Backend, activation: str, weights: str, inputs: int, width: i
         close(device.fetch(ours), theirs, EPSILON[DOUBLE if double else MIXED], what)
         for ours, theirs in zip(found, expected, strict=True)
     )
+
+
+def _tangents(device: Backend, quick: bool) -> str:
+    worst = 0.0
+    for precision in (MIXED, DOUBLE):
+        for inputs in (1, 2):
+            for readout in (True, False):
+                for width in (33,) if quick else (1, 31, 33, 1000):
+                    if width > inputs:
+                        given: dict[str, Any] = {"activation": activations.get("tanh"), "width": width, "depth": 4}
+                        given |= {"sigma_w2": 1.2, "sigma_b2": 0.1, "readout": readout, "precision": precision}
+                        gram = input_gram(inputs, 60)
+                        found = device.kernels.tangent_chain(KEY, 3, 5, device.place(gram), **given)
+                        expected = reference.tangent_chain(KEY, 3, 5, gram, **given)
+                        what = f"{inputs} inputs, width {width}, {precision}"
+                        for ours, theirs in zip(found, expected, strict=True):
+                            worst = max(worst, close(device.fetch(ours), theirs, EPSILON[precision], what))
+    return f"within {worst:.1f} rounding errors of the reference"
 
 
 def _activations(device: Backend, names: tuple[str, ...]) -> str:

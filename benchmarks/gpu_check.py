@@ -119,7 +119,15 @@ def host_device() -> Backend:
     xp = cupy_device.Namespace(np, None)
     facts = {"device": "host build of the kernels"}
     return Backend(
-        "cuda:0", facts["device"], xp, kernels(), np.asarray, np.asarray, facts, register_vectors=gpu.MOST_VECTORS
+        "cuda:0",
+        facts["device"],
+        xp,
+        kernels(),
+        np.asarray,
+        np.asarray,
+        facts,
+        register_vectors=gpu.MOST_VECTORS,
+        tangent_inputs=gpu.TANGENT_INPUTS,
     )
 
 

@@ -118,6 +118,15 @@ def workloads(quick: bool) -> Iterator[Workload]:
             "normals",
             0.5 if first else None,
         )
+    yield Workload(
+        f"tangent chain, tanh, B = {b}, M = {m}, depth {depth}, T = 2",
+        _tangent(m, depth),
+        b,
+        2 if quick else 64,
+        lambda rate: 8.0 * b * m * depth / rate["normals/s"],  # forward and backward normals, both made twice
+        "normals",
+        None,
+    )
     for transpose in (False, True):
         yield Workload(
             f"explicit layer{', transposed' if transpose else ''}, B = {few}, M = {m}, T = 2",
@@ -197,6 +206,27 @@ def _chain(name: str, weights: str, inputs: int, width: int, depth: int) -> Call
             sigma_w2=1.5,
             sigma_b2=0.1,
             input_dimension=width,
+            precision="mixed",
+        )
+
+    return run
+
+
+def _tangent(width: int, depth: int) -> Callable[[Backend, int], Any]:
+    gram = np.array([[[1.0, -0.6], [-0.6, 1.2]]])
+
+    def run(backend: Backend, networks: int) -> Any:
+        return backend.kernels.tangent_chain(
+            KEY,
+            0,
+            networks,
+            backend.place(gram),
+            activation=activations.get("tanh"),
+            width=width,
+            depth=depth,
+            sigma_w2=1.5,
+            sigma_b2=0.1,
+            readout=True,
             precision="mixed",
         )
 

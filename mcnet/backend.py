@@ -50,6 +50,8 @@ class Backend:
     register_vectors : int
         Up to so many vectors a product with weights made in registers (``kernels.apply_weights``) is faster than
         making the matrix.
+    tangent_inputs : int
+        Up to so many inputs ``kernels.tangent_chain`` serves.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Backend:
     memory: Callable[[], int] = lambda: CPU_MEMORY
     exhausted: tuple[type[BaseException], ...] = (MemoryError,)
     register_vectors: int = 0
+    tangent_inputs: int = 1 << 30
 
     def describe(self) -> dict[str, str]:
         """Everything that tells what computed: backend, device, driver, libraries, precision of products, streams."""
@@ -152,6 +155,7 @@ def _cuda(number: int) -> Backend:
         lambda: int(GPU_SHARE * cupy_device.free_memory(cupy)),
         (cupy.cuda.memory.OutOfMemoryError, MemoryError),
         gpu.MOST_VECTORS,
+        gpu.TANGENT_INPUTS,
     )
 
 

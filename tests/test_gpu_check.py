@@ -32,7 +32,7 @@ def test_dry_run_with_few_packages_and_nothing_installed() -> None:
     run = f"{hide}; from benchmarks.gpu_check import main; sys.exit(main(['--dry-run']))"
     done = subprocess.run([sys.executable, "-c", run], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "0 of 22 steps failed" in done.stdout
+    assert "0 of 24 steps failed" in done.stdout
     assert done.stdout.count("skipped") == 1
 
 

@@ -28,6 +28,7 @@ EVERYWHERE = [  # each kernel and each of its paths, in the types that weigh mos
     gpu.chain_program(TANH, "gaussian", 2, 1000, double=False),
     gpu.chain_program(TANH, "orthogonal", 2, 1000, double=True),
     gpu.chain_program(TANH, "orthogonal", 16, 1000, double=False),
+    gpu.tangent_program(TANH, 2, 1000, double=False),
     gpu.weights_program("gaussian", 2, double=False),
     gpu.activate_program(TANH, 2, double=False),
 ]
@@ -40,6 +41,8 @@ SETS = [
         for double in (False, True)
     ),
     gpu.chain_program(TANH, "gaussian", 16, 1000, double=True),
+    gpu.tangent_program(TANH, 1, 1000, double=False),
+    gpu.tangent_program(TANH, 2, 1000, double=True),
     *(
         gpu.weights_program(law, vectors, double=double)
         for law, vectors in (("uniform", 1), ("gaussian", 8))

@@ -143,31 +143,98 @@ def test_deep_homogeneous_networks_stay_in_range() -> None:
     assert np.max(found.u) > 1e60
 
 
+def tangent(made: Any, inputs: int, width: int, **changes: Any) -> reference.TangentChain:
+    given: dict[str, Any] = {"activation": activations.get("tanh"), "width": width, "depth": 4, "sigma_w2": 1.7}
+    given |= {"sigma_b2": 0.1, "readout": True, "precision": "mixed", **changes}
+    return made.tangent_chain(KEY, 3, 5, input_gram(2, inputs, 40), **given)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("precision", ["mixed", "float64"])
+@pytest.mark.parametrize("readout", [True, False])
+@pytest.mark.parametrize("inputs", [1, 2])
+def test_tangent_chain(inputs: int, readout: bool, precision: str) -> None:
+    for width in WIDTHS:
+        if inputs > width:
+            continue
+        for sigma_b2 in (0.0, 0.1):
+            given = {"precision": precision, "readout": readout, "sigma_b2": sigma_b2}
+            results = [tangent(kernels(order), inputs, width, **given) for order in ORDERS]
+            for other in results[1:]:
+                assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
+            assert_same_networks(
+                results[0],
+                tangent(reference, inputs, width, **given),
+                precision,
+                f"width {width}",
+                1e3 if width < 10 else 64.0,
+            )
+    with pytest.raises(ValueError, match="at most 2"):
+        tangent(kernels(), 3, 100)
+
+
+def test_tangent_chain_of_other_activations() -> None:
+    for name in ("relu", "erf", "sigmoid"):
+        given = {"activation": activations.get(name)}
+        found, expected = (tangent(made, 2, 70, **given) for made in (kernels(), reference))
+        assert_same_networks(found, expected, "mixed", name, 64.0)
+
+
+def test_errors_that_explode_keep_their_digits() -> None:
+    given = {"activation": activations.get("linear"), "sigma_w2": 1e12, "sigma_b2": 0.0, "depth": 30}
+    found = tangent(kernels(), 2, 33, precision="float64", **given)
+    assert np.all(np.isfinite(found.b))
+    assert np.max(found.exponent) > 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        expected = tangent(reference, 2, 33, precision="float64", **given)
+        inside = np.isfinite(expected.b) & (expected.b != 0)
+        ratio = found.b * 4.0 ** found.exponent[..., None, None] / expected.b
+    assert np.any(inside)
+    assert np.max(np.abs(ratio[inside] - 1)) < 1e-9
+
+
 CHAIN = gpu.chain_program(activations.get("tanh"), "gaussian", 2, 9, double=False)
+TANGENT = gpu.tangent_program(activations.get("tanh"), 2, 9, double=False)
 
 
-@pytest.mark.parametrize("barrier", range(CHAIN.text.count(BARRIER)))
-def test_a_missing_barrier_is_noticed(barrier: int) -> None:
-    """Each barrier in turn is taken out of the source: some order of the threads gives other numbers."""
+def without(barrier: int, order: str) -> Kernels:
+    """The kernels with one barrier taken out of their source."""
 
-    def broken(program: Program, order: str) -> HostModule:
+    def broken(program: Program) -> HostModule:
         head, *rest = program.text.split(BARRIER)
         return module_of(
             head + "".join((";" if n == barrier else BARRIER) + part for n, part in enumerate(rest)), order
         )
 
-    for inputs in (2, 6):
-        given = {"activation": activations.get("leaky-relu"), "input_dimension": 250, "sigma_b2": 30.0}
-        right = chain(kernels(), "orthogonal", inputs, 220, **given)
+    return Kernels(np, broken, erf)
+
+
+def assert_noticed(barrier: int, *draws: Any) -> None:
+    for draw in draws:
+        right = draw(kernels())
         for order in ORDERS:
-            made = Kernels(np, lambda program, order=order: broken(program, order), erf)  # type: ignore[misc]
             try:
-                found = chain(made, "orthogonal", inputs, 220, **given)
+                found = draw(without(barrier, order))
             except RuntimeError:
                 return
             if not all(np.array_equal(a, b) for a, b in zip(found, right, strict=True)):
                 return
     pytest.fail(f"barrier {barrier} may be left out and nothing changes")
+
+
+@pytest.mark.parametrize("barrier", range(CHAIN.text.count(BARRIER)))
+def test_a_missing_barrier_is_noticed(barrier: int) -> None:
+    """Each barrier in turn is taken out of the source: some order of the threads gives other numbers."""
+    given = {"activation": activations.get("leaky-relu"), "input_dimension": 250, "sigma_b2": 30.0}
+    in_registers, in_tiles = (
+        lambda made, inputs=inputs: chain(made, "orthogonal", inputs, 220, **given) for inputs in (2, 6)
+    )
+    assert_noticed(barrier, in_registers, in_tiles)
+
+
+@pytest.mark.parametrize("barrier", range(TANGENT.text.count(BARRIER)))
+def test_a_missing_barrier_of_the_tangent_chain_is_noticed(barrier: int) -> None:
+    given = {"activation": activations.get("leaky-relu"), "sigma_b2": 30.0}
+    assert_noticed(barrier, lambda made: tangent(made, 2, 220, **given))
 
 
 @pytest.mark.parametrize("law", ["gaussian", "uniform"])

@@ -6,33 +6,21 @@
 //
 // gram (1 or N, T, T) of the inputs; u_grams, h_grams (N, depth, T, T); double, C order. T = MC_T up to 16.
 // One block of MC_BLOCK threads (a power of two) owns one network; nothing of the size of a layer is stored: normals are
-// made from their counters, for Haar weights twice. Units (normals, u, h) are mc_real; a thread sums at most 64 of them
+// made from their counters, for Haar weights twice. Units (normals, u, h) are mc_real; a thread sums at most 64 float ones
 // in mc_real and the rest in double, in an order that depends on the width alone.
 //
 // Up to four inputs (MC_SMALL) a thread keeps a counter's four units, and its sums, in registers. Above, the block works
 // on tiles of MC_UNITS units in shared memory: first all normals, then one unit a thread, then one pair of inputs a thread.
 
-#define MC_ROWS (MC_T + MC_HAAR)  // rows of normals: inputs, and the bias beside Haar weights
-#define MC_SMALL (MC_T <= 4)
 #define MC_RUN 64  // units summed in mc_real
-#define MC_NODE 0.21132486540518713  // (1 - 1/sqrt(3)) / 2: Gauss-Legendre with two nodes on (0, 1)
 #define MC_Z_PAIRS MC_PAIRS(MC_ROWS)
 #define MC_H_PAIRS MC_PAIRS(MC_T)
 #define MC_SUMS (MC_Z_PAIRS + MC_H_PAIRS)  // first those of the normals, then those of h (or of the rest of the frame)
-#if MC_SMALL
-#define MC_LOOP _Pragma("unroll")
-#else
-#define MC_LOOP _Pragma("unroll 1")
+#if !MC_SMALL
 #define MC_UNITS (MC_DOUBLE ? 64 : 128)
 #define MC_RUNS (MC_UNITS / MC_RUN)
 #define MC_STRIDE (MC_UNITS + 1)  // rows begin in different banks
 #endif
-
-struct mc_layer {  // what the units of a layer need
-  mc_real coefficients[MC_T][MC_ROWS];
-  mc_real scale[MC_T];
-  int near[MC_T];  // whether the difference to input 0 is small
-};
 
 struct mc_stream {  // where the normals of a layer come from
   mc_word network, layer, k0, k1;
@@ -51,62 +39,7 @@ static __device__ __forceinline__ void mc_row(const mc_stream& from, mc_word cou
   for (int lane = 0; lane < 4; ++lane) z[lane * stride] = 4 * counter + lane < columns ? (mc_real)x[lane] : (mc_real)0;
 }
 
-// One unit: u = coefficients z, h = phi(u) in the difference basis times the scale of each row. A small difference of phi
-// is the difference of u times the mean slope between, by two nodes, unless there is a kink between: it keeps its digits.
-static __device__ __forceinline__ void mc_unit(const mc_layer& layer, const mc_real* z, int z_stride, mc_real* h,
-                                               int h_stride) {
-  mc_real u0 = mc_mul(layer.coefficients[0][0], z[0]);
-#if MC_HAAR
-  u0 = mc_fma(layer.coefficients[0][MC_T], z[MC_T * z_stride], u0);
-#endif
-  const mc_real y0 = mc_phi(u0);
-  h[0] = mc_mul(y0, layer.scale[0]);
-  MC_LOOP
-  for (int t = 1; t < MC_T; ++t) {
-    mc_real u = mc_mul(layer.coefficients[t][t], z[t * z_stride]);
-    MC_LOOP
-    for (int s = 0; s < t; ++s) u = mc_fma(layer.coefficients[t][s], z[s * z_stride], u);
-    const mc_real both = mc_add(u0, u);
-    mc_real y = mc_add(mc_phi(both), -y0);
-    if (layer.near[t] && !(mc_kink_product(u0, both) < (mc_real)0))
-      y = u * (mc_dphi(mc_fma(u, (mc_real)MC_NODE, u0)) + mc_dphi(mc_fma(u, (mc_real)(1.0 - MC_NODE), u0))) * (mc_real)0.5;
-    h[t * h_stride] = mc_mul(y, layer.scale[t]);
-  }
-}
-
 #if MC_SMALL
-
-// part[n][0] <- sum over the threads of sums[n], as a tree.
-static __device__ __forceinline__ void mc_reduce(const double (&sums)[MC_SUMS], double (&part)[MC_SUMS][MC_BLOCK]) {
-#pragma unroll
-  for (int n = 0; n < MC_SUMS; ++n) part[n][threadIdx.x] = sums[n];
-#pragma unroll 1
-  for (int half = MC_BLOCK / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (threadIdx.x < half)
-#pragma unroll
-      for (int n = 0; n < MC_SUMS; ++n) part[n][threadIdx.x] += part[n][threadIdx.x + half];
-  }
-  __syncthreads();
-}
-
-template <int ROWS>
-static __device__ __forceinline__ void mc_add_pairs(const mc_real* x, int stride, mc_real* sums) {
-  int n = 0;
-#pragma unroll
-  for (int p = 0; p < ROWS; ++p)
-#pragma unroll
-    for (int q = 0; q <= p; ++q, ++n) sums[n] = mc_fma(x[p * stride], x[q * stride], sums[n]);
-}
-
-// Add the short sums to the long ones, and begin again.
-static __device__ __forceinline__ void mc_flush(mc_real (&run)[MC_SUMS], double (&sums)[MC_SUMS]) {
-#pragma unroll
-  for (int n = 0; n < MC_SUMS; ++n) {
-    sums[n] += run[n];
-    run[n] = (mc_real)0;
-  }
-}
 
 // The units of a layer (`units`), or only the normals that make a frame: sums over the block.
 template <bool units>
@@ -132,14 +65,14 @@ static __device__ __forceinline__ void mc_pass(const mc_stream& from, const mc_l
       if (unit < width) {
         if (!units || !MC_HAAR) mc_add_pairs<MC_ROWS>(z + lane, 4, run);
         if (units) {
-          mc_unit(layer, z + lane, 4, h, 1);
+          mc_unit<false>(layer, z + lane, 4, h, 1, nullptr);
           mc_add_pairs<MC_T>(h, 1, run + MC_Z_PAIRS);
         }
       } else if (!units && unit < columns) {
         mc_add_pairs<MC_T>(z + lane, 4, run + MC_Z_PAIRS);
       }
     }
-    if (++count == MC_RUN / 4) {
+    if (!MC_DOUBLE && ++count == MC_RUN / 4) {
       mc_flush(run, sums);
       count = 0;
     }
@@ -170,7 +103,7 @@ static __device__ __forceinline__ void mc_pass(const mc_stream& from, const mc_l
     __syncthreads();
     if (units) {
       for (int i = threadIdx.x; i < MC_UNITS; i += MC_BLOCK) {
-        mc_unit(layer, tile.z + i, MC_STRIDE, tile.h + i, MC_STRIDE);
+        mc_unit<false>(layer, tile.z + i, MC_STRIDE, tile.h + i, MC_STRIDE, nullptr);
         if (first + i >= width)
           for (int t = 0; t < MC_T; ++t) tile.h[t * MC_STRIDE + i] = (mc_real)0;
       }
@@ -246,19 +179,8 @@ extern "C" __global__ void __launch_bounds__(MC_BLOCK, 1)
 #else
     mc_factor(s, a);
 #endif
-    // 2: powers of two that keep sums of mc_real in range; exact, so that they change no digit
-    double top = s[0][0];
-    for (int t = 1; t < MC_T; ++t) top = s[t][t] > top ? s[t][t] : top;
-    const double gamma = homogeneous && top > 0.0 ? mc_half_power(top) : 1.0;
-    if (thread < MC_T) {
-      const double spread = s[thread][thread] * gamma * gamma;
-      const double scale = centred || thread > 0 ? mc_limited_power(spread) : 1.0;
-      power[thread] = gamma * scale;
-      layer.scale[thread] = (mc_real)scale;
-      layer.near[thread] = spread < threshold;
-      for (int r = 0; r < MC_ROWS; ++r)
-        if (r <= thread || r == MC_T) layer.coefficients[thread][r] = (mc_real)(a[thread][r] * gamma);
-    }
+    // 2: coefficients in the range of mc_real
+    mc_scale_layer(s, a, layer, power, threshold, homogeneous, centred);
     // 3: the units
     MC_PASS(true, width);
     // 4: Gram matrices of h and, from that of the normals, of u
@@ -276,15 +198,7 @@ extern "C" __global__ void __launch_bounds__(MC_BLOCK, 1)
     for (int e = thread; e < MC_H_PAIRS; e += MC_BLOCK) {
       int t, q;
       mc_pair(e, t, q);
-      double u = 0.0;
-      for (int r = 0; r < MC_ROWS; ++r)
-        if (r <= q || r == MC_T) {
-          double x = 0.0;
-          for (int j = 0; j < MC_ROWS; ++j)
-            if (j <= t || j == MC_T) x += a[t][j] * z_gram[j][r];
-          u += x * a[q][r];
-        }
-      u *= 1.0 / width;
+      const double u = mc_seen(a, z_gram, t, q) * (1.0 / width);
       u_grams[place + t * MC_T + q] = u_grams[place + q * MC_T + t] = u;
       h_grams[place + t * MC_T + q] = h_grams[place + q * MC_T + t] = k[t][q];
     }

@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike
 from mcnet import streams
 from mcnet.activations import Activation
 from mcnet.kernels.modules import AbstractModule, Program
-from mcnet.kernels.reference import Activated, Chain, check_chain
+from mcnet.kernels.reference import Activated, Chain, TangentChain, check_chain
 from mcnet.streams import Key
 
 Array = Any
@@ -35,6 +35,9 @@ FUSED_MOMENTS = 4
 
 MOST_INPUTS = 16
 """Inputs whose small matrices fit the memory that the threads of a block share."""
+
+TANGENT_INPUTS = 2
+"""Inputs whose sums of signal and errors fit the registers of a thread; with more the general route is taken."""
 
 RUNS = 8
 """Counters of a row that one thread of the fill makes before another block takes a share of the row."""
@@ -169,6 +172,50 @@ class Kernels:
             )
         return result
 
+    def tangent_chain(
+        self,
+        key: Key,
+        start: int,
+        stop: int,
+        gram: Array,
+        *,
+        activation: Activation,
+        width: int,
+        depth: int,
+        sigma_w2: float,
+        sigma_b2: float,
+        readout: bool,
+        precision: str = "mixed",
+    ) -> TangentChain:
+        """Gram matrices of signal and errors; see :func:`mcnet.kernels.reference.tangent_chain`.
+
+        Precision as for :meth:`conditioned_chain`; memory is a few matrices of T x T per layer. At most
+        :data:`TANGENT_INPUTS` inputs (ValueError).
+        """
+        inputs, networks = int(gram.shape[-1]), stop - start
+        if inputs > TANGENT_INPUTS:
+            raise ValueError(f"{inputs} inputs: the fused tangent chain of a GPU holds at most {TANGENT_INPUTS}")
+        float64 = self.xp.float64
+        u, h, b = (self.xp.empty((networks, depth, inputs, inputs), dtype=float64) for _ in range(3))
+        result = TangentChain(u, h, b, self.xp.empty((networks, depth), dtype=float64))
+        if networks:
+            mixed = precision == "mixed" and inputs < width
+            program = tangent_program(activation, inputs, width, double=not mixed)
+            self.compiled(program).launch(
+                "mc_tangent",
+                (networks,),
+                (dict(program.macros)["MC_BLOCK"],),
+                *result,
+                self.xp.empty((networks, depth + 1, 2 * inputs * inputs + 2 * inputs + 1), dtype=float64),
+                self.xp.ascontiguousarray(gram, dtype=float64),
+                *words(gram.shape[0], depth, width, start, *key),
+                np.float64(sigma_w2),
+                np.float64(sigma_b2),
+                np.float64(2.0**-18 if mixed else 2.0**-28),
+                *words(activation.homogeneous, float(activation.phi(0.0)) == 0.0, readout),
+            )
+        return result
+
     def apply_weights(
         self,
         key: Key,
@@ -252,12 +299,24 @@ def activate_program(activation: Activation, rows: int, *, double: bool) -> Prog
     return Program("activate", tuple((name, int(value)) for name, value in macros.items()), activation)
 
 
+def tangent_program(activation: Activation, inputs: int, width: int, *, double: bool) -> Program:
+    """The tangent chain for some networks; threads as for :func:`chain_program`."""
+    threads = _threads(width)
+    macros = {"MC_T": inputs, "MC_HAAR": 0, "MC_DOUBLE": double, "MC_BLOCK": threads}
+    return Program("tangent", tuple((name, int(value)) for name, value in macros.items()), activation)
+
+
 def chain_program(activation: Activation, weights: str, inputs: int, width: int, *, double: bool) -> Program:
     """The chain for some networks; the number of threads, hence the order of sums, depends on the width alone."""
-    counters = -(-width // 4)
-    threads = min(128, max(32, 1 << (-(-counters // 2) - 1).bit_length())) if inputs <= 4 else 128
+    threads = _threads(width) if inputs <= 4 else 128
     macros = {"MC_T": inputs, "MC_HAAR": weights == "orthogonal", "MC_DOUBLE": double, "MC_BLOCK": threads}
     return Program("chain", tuple((name, int(value)) for name, value in macros.items()), activation)
+
+
+def _threads(width: int) -> int:
+    """A power of two with which each thread has two counters, of four units each, or more."""
+    counters = -(-width // 4)
+    return min(128, max(32, 1 << (-(-counters // 2) - 1).bit_length()))
 
 
 def words(*values: int) -> tuple[np.uint32, ...]:

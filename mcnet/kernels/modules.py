@@ -41,8 +41,10 @@ class Program:
         """The whole source, one text without includes."""
         defined = "".join(f"#define {name} {value}\n" for name, value in self.macros)
         given = "" if self.activation is None else activation_source(self.activation)
-        headers = "".join(map(_file, HEADERS)) + (_file("grams.cuh") if "MC_T" in dict(self.macros) else "")
-        return f"{defined}{headers}{given}{_file(f'{self.name}.cu')}"
+        named = dict(self.macros)
+        headers = "".join(map(_file, HEADERS)) + (_file("grams.cuh") if "MC_T" in named else "")
+        units = _file("units.cuh") if "MC_HAAR" in named else ""
+        return f"{defined}{headers}{given}{units}{_file(f'{self.name}.cu')}"
 
 
 def signatures(text: str) -> dict[str, tuple[str, ...]]:

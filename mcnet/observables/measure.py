@@ -112,7 +112,7 @@ def _samples(
 ) -> Iterator[tuple[int, int, Sample]]:
     """Sub-batches of the range: first network, one past the last, what was seen."""
     sampler, needs = resolve_sampler(point, request), costs.needs_at(point, request)
-    backward = hasattr(backend.kernels, "tangent_chain")
+    backward = point.inputs.count <= backend.tangent_inputs
     fused = costs.fused(point, needs, sampler, backward)
     cached = backend.name == "cpu"
     size = costs.sub_batch(point, needs, sampler, request.precision, backend.memory(), cached, backward)
