@@ -6,8 +6,8 @@
 //
 // gram (1 or N, T, T) of the inputs; u_grams, h_grams (N, depth, T, T); double, C order. T = MC_T up to 16.
 // One block of MC_BLOCK threads (a power of two) owns one network; nothing of the size of a layer is stored: normals are
-// made from their counters, for Haar weights twice. Units (normals, u, h) are mc_real; a thread sums at most 64 float ones
-// in mc_real and the rest in double, in an order that depends on the width alone.
+// made from their counters, for Haar weights twice. Units (normals, u, h) are mc_real; a thread sums at most 64 of them
+// in float and the rest in double, in an order that depends on the width alone.
 //
 // Up to four inputs (MC_SMALL) a thread keeps a counter's four units, and its sums, in registers. Above, the block works
 // on tiles of MC_UNITS units in shared memory: first all normals, then one unit a thread, then one pair of inputs a thread.

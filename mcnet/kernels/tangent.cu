@@ -9,7 +9,7 @@
 // T = MC_T up to 2 (3 and 4 work, but spill registers). One block of MC_BLOCK threads (a power of two) owns one network. Nothing of the size of a layer is
 // stored: on the way down z, g, h and phi' are made again from their counters and the small matrices in scratch, so that
 // sums of g . h must be, and are, taken on the way up. Units (normals, u, h, d) are mc_real; a thread sums at most 32
-// float ones and the rest in double, in an order that depends on the width alone.
+// of them in float and the rest in double, in an order that depends on the width alone.
 
 #define MC_RUN 32
 #define MC_H_AT MC_PAIRS(MC_T)         // sums upwards: z . z, h . h, h . g; downwards: d . d, then d . z
