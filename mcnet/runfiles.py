@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mcnet import rounds
+from mcnet import files, rounds
 from mcnet.errors import DataError, DiskError, UsageError
 from mcnet.plan_format import read_document
 from mcnet.shards import commit, parse_name
@@ -27,6 +27,8 @@ PLAN, SCENARIO, DATASET, LOG, PRUNED, SHARDS = (
     "pruned.json",
     "shards",
 )
+
+MAX_BYTES = 2**28  # of a plan: a hundred thousand points
 
 
 def begin(directory: Path, plan: Plan, scenario_toml: str) -> Plan:
@@ -56,7 +58,7 @@ def begin(directory: Path, plan: Plan, scenario_toml: str) -> Plan:
     elif any(parse_name(name) for name in listed(directory / SHARDS)):
         raise DataError(f"{directory}: holds shards but no {PLAN}. Put it back, or use another directory.")
     try:
-        (directory / SHARDS).mkdir(parents=True, exist_ok=True)
+        files.make_folder(directory / SHARDS)
     except OSError as error:
         raise DiskError(f"{directory}: cannot be made: {error.strerror}.") from error
     for name, text in ((SCENARIO, scenario_toml), (PLAN, plan.to_json())):  # the plan last: with it all is there
@@ -95,8 +97,8 @@ def log(directory: Path, event: str, **facts: Any) -> None:
     """Append an event to the log, which is for people: nothing reads it to decide anything."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     line = json.dumps({"time": now, "host": socket.gethostname(), "pid": os.getpid(), "event": event, **facts})
-    with contextlib.suppress(OSError), open(directory / LOG, "a", encoding="utf-8") as file:  # must not end a run
-        file.write(line + "\n")
+    with contextlib.suppress(OSError, DataError):  # must not end a run
+        files.append(directory / LOG, line + "\n")
 
 
 def listed(folder: Path) -> list[str]:
@@ -116,7 +118,7 @@ def _plan_text(directory: Path) -> str:
 
 def _text(path: Path) -> str | None:
     try:
-        return path.read_bytes().decode()
+        return files.read(path, MAX_BYTES).decode()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, UnicodeDecodeError) as error:
@@ -125,6 +127,8 @@ def _text(path: Path) -> str | None:
 
 def plan_document(directory: Path) -> dict[str, Any]:
     """The plan as plain JSON values, grown by its rounds, without the libraries that a :class:`Plan` needs."""
+    files.require_folder(directory / SHARDS)
+    files.require_folder(directory / rounds.ROUNDS)
     document = read_document(_plan_text(directory), str(directory / PLAN))
     if document.get("target") is not None:
         rounds.apply(document, rounds.read(directory), str(directory))

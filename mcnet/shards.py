@@ -26,6 +26,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mcnet import files
 from mcnet.errors import DataError, DiskError
 from mcnet.variables import Measured, Variable
 
@@ -38,7 +39,9 @@ MAGIC = b"mcnet-shard-1\n"
 USER_BLOCK = 512
 _CRC = 9  # eight hexadecimal digits and a newline
 _NAME = re.compile(r"p([0-9a-f]{16})_(\d{9,})_(\d{9,})\.h5")
+_TEMPORARY = re.compile(r"\..+\.(h5|json|toml)\.[^/]+\.\d+\.tmp")  # the names that commit and its like give
 _DECODE = json.JSONDecoder().raw_decode  # a header is read a hundred thousand times
+MAX_QUALITY = 100_000  # bytes
 STALE_SECONDS = 24 * 3600.0
 
 
@@ -175,7 +178,7 @@ def commit(directory: Path, name: str, parts: Sequence[bytes | memoryview]) -> N
     """
     temporary = directory / f".{name}.{socket.gethostname()}.{os.getpid()}.tmp"
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        descriptor = files.create(temporary)
         try:
             for part in parts:
                 view = memoryview(part).cast("B")
@@ -213,15 +216,20 @@ def read_header(path: str | Path) -> Header:
     FileNotFoundError
         If there is no such file.
     """
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor, length = _open(path)
     try:
         block = os.read(descriptor, USER_BLOCK)
-        length = os.fstat(descriptor).st_size
     finally:
         os.close(descriptor)
     if len(block) < USER_BLOCK or not block.startswith(MAGIC) or _with_crc(block[:-_CRC]) != block:
         raise Damaged(f"{path}: is no shard, or its header is damaged.")
-    header = Header(**_DECODE(block[len(MAGIC) : -_CRC].decode())[0])
+    try:
+        header = Header(**_DECODE(block[len(MAGIC) : -_CRC].decode())[0])
+        fields = tuple(map(type, header))
+    except (TypeError, ValueError, RecursionError):
+        fields = ()
+    if fields != (str, int, int, str, int, str, int):
+        raise Damaged(f"{path}: its header says something else than that of a shard.")
     if not str(path).endswith(header.name):
         raise Damaged(f"{path}: is the shard {header.name} under a wrong name.")
     if length != USER_BLOCK + header.nbytes + header.quality:
@@ -241,17 +249,43 @@ def verify(path: str | Path) -> tuple[Header, dict[str, Any]]:
     """
     header = read_header(path)
     digest = hashlib.sha256()
-    with open(path, "rb", buffering=0) as file:
+    with open(_open(path)[0], "rb", buffering=0) as file:
         file.seek(USER_BLOCK)
         left = header.nbytes
         while left and (piece := file.read(min(left, 1 << 20))):
             digest.update(piece)
             left -= len(piece)
-        record = file.read()
-    if digest.hexdigest() != header.sha256 or _with_crc(record[:-_CRC]) != record:
+        record = file.read(MAX_QUALITY + 1)
+    if digest.hexdigest() != header.sha256 or len(record) > MAX_QUALITY or _with_crc(record[:-_CRC]) != record:
         raise Damaged(f"{path}: checksum differs.")
-    quality: dict[str, Any] = json.loads(record[:-_CRC])
-    return header, quality
+    return header, _quality(record[:-_CRC], path)
+
+
+def _open(path: str | Path) -> tuple[int, int]:
+    try:
+        return files.open_regular(path)
+    except Damaged:
+        raise
+    except DataError as error:
+        raise Damaged(str(error)) from error
+
+
+def _quality(text: bytes, path: str | Path) -> dict[str, Any]:
+    """The quality record: names of facts, each a text, a float or an integer that HDF5 can hold."""
+    try:
+        quality = json.loads(text)
+    except (ValueError, RecursionError):
+        quality = None
+    good = isinstance(quality, dict) and all(name.isidentifier() and _is_fact(fact) for name, fact in quality.items())
+    if not good:
+        raise Damaged(f"{path}: its quality record says something else than that of a shard.")
+    return dict(quality)
+
+
+def _is_fact(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.isprintable()
+    return type(value) is float or (type(value) is int and -(2**63) <= value < 2**63)
 
 
 def set_aside(path: Path) -> Path:
@@ -294,8 +328,10 @@ def remove_stale(directory: Path) -> int:
     Returns their number.
     """
     removed = 0
-    here = re.compile(rf"\..+\.{re.escape(socket.gethostname())}\.(\d+)\.tmp")
+    here = re.compile(rf"\..+\.{re.escape(socket.gethostname())}\.(\d{{1,9}})\.tmp")
     for path in directory.glob(".*.tmp"):
+        if not _TEMPORARY.fullmatch(path.name):
+            continue
         match = here.fullmatch(path.name)
         try:
             if not _alive(int(match[1])) if match else time.time() - path.stat().st_mtime > STALE_SECONDS:
