@@ -82,7 +82,7 @@ def follow(system: AbstractSystem, state: Complex, start: Complex, stop: Complex
 
     Notes
     -----
-    Euler predictor, Newton corrector, each point with its own step; a step is at most 0.6 of the way left, since the
+    Euler predictor, Newton corrector, each point with its own step; a step is at most 0.75 of the way left, since the
     end may be a branch point, and halved until the corrector converges to a valid state.
     """
     length = np.abs(stop - start)
@@ -96,7 +96,7 @@ def follow(system: AbstractSystem, state: Complex, start: Complex, stop: Complex
     while active.size:
         left = length[active] - done[active]
         last = left <= NEAR_END
-        take = np.where(last, left, np.minimum(step[active], 0.6 * left))
+        take = np.where(last, left, np.minimum(step[active], 0.75 * left))
         target = start[active] + (done[active] + take) * direction[active]
         trial: Complex = solution[active] + slope[active] * (take * direction[active])[:, None]
         trial, trial_slope, ok = _correct(system, trial, target, 6)
