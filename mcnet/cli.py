@@ -200,7 +200,9 @@ def run(
 def resume(directory: Path, quiet: bool, as_json: bool, **machine: Any) -> None:
     """Go on with a run that was stopped."""
     from mcnet import engine
+    from mcnet.commands.check import require_resumable
 
+    require_resumable(directory)
     engine.resume(directory, quiet=quiet, **machine)
     _print_status(directory, as_json)
 

@@ -13,12 +13,13 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
-from mcnet import activations, scenario_target
+from mcnet import activations, plan_checks, scenario_target
 from mcnet.allocation import LEAST
-from mcnet.errors import DataError
-from mcnet.plan_format import FORMAT_VERSION, read_document
+from mcnet.errors import DataError, UsageError
+from mcnet.plan_format import FORMAT_VERSION, MAX_SHARDS, read_document
 from mcnet.point import Inputs, Point
 from mcnet.request import Request
+from mcnet.scenario_text import quote
 from mcnet.tasks import Task, round_robin
 
 if TYPE_CHECKING:
@@ -180,8 +181,12 @@ class Plan:
                 plugins=tuple(document["plugins"]),
                 target=document.get("target"),
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{where}: cannot be read as a plan ({error}).") from error
+            plan_checks.require_request(plan.request, plan.batch)
+            for planned in points:
+                plan_checks.require_measurable(planned.point, plan.request, planned.sampler)
+        except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
+            what = " ".join(str(error).split("\n")[:3])  # pydantic adds the value and an address
+            raise DataError(f"{where}: cannot be read as a plan ({quote(what, 200)[1:-1]}).") from error
         keys = [entry["key"] for entry in document["points"]]
         if plan.digest != document["digest"] or keys != [planned.key for planned in points]:
             raise DataError(f"{where}: was changed after it was written, or by a version with other rules.")
@@ -212,7 +217,26 @@ def plan_points(points: Sequence[Point], request: Request, networks: int, batch:
             cost = estimate(point, request)
             size = automatic_batch(cost.seconds_per_network, cost.stored_bytes_per_network)
         planned.append(PlannedPoint(point, (networks,), size, resolve_sampler(point, request)))
+    _require_few(planned)
     return Plan(tuple(planned), request, batch)
+
+
+def _require_few(points: Sequence[PlannedPoint]) -> None:
+    """Refuse more shards than a directory can hold and a plan be read with."""
+    count = sum(
+        -(-(stop - start) // planned.batch)
+        for planned in points
+        for start, stop in zip((0, *planned.stops), planned.stops, strict=False)
+    )
+    if count > MAX_SHARDS:
+        raise UsageError(
+            f"the study makes {_grouped(count)} shards; at most {_grouped(MAX_SHARDS)} shards are allowed. "
+            "Raise sampling.batch, or ask for fewer networks."
+        )
+
+
+def _grouped(number: int) -> str:
+    return f"{number:,}".replace(",", " ")
 
 
 def automatic_batch(seconds_per_network: float, stored_bytes_per_network: float) -> int:
@@ -244,6 +268,7 @@ def grow(old: Plan, new: Plan, where: str) -> Plan:
             points.append(replace(before, stops=(*before.stops, planned.networks)))
         else:
             points.append(before)
+    _require_few(points)
     return replace(new, points=tuple(points))
 
 
@@ -304,6 +329,7 @@ def _point_to_json(planned: PlannedPoint) -> dict[str, Any]:
 
 
 def _point_from_json(entry: Mapping[str, Any], values: Mapping[str, Any]) -> PlannedPoint:
+    plan_checks.require_parameters(entry["parameters"])
     inputs = dict(entry["parameters"]["inputs"])
     if inputs["values"] is not None:
         inputs["values"] = tuple(tuple(row) for row in values[inputs["values"]])
@@ -312,7 +338,9 @@ def _point_from_json(entry: Mapping[str, Any], values: Mapping[str, Any]) -> Pla
         "activation": activations.get(entry["parameters"]["activation"]),
         "inputs": Inputs(**inputs),
     }
-    return PlannedPoint(Point(**parameters), tuple(entry["stops"]), entry["batch"], entry["sampler"])
+    point = Point(**parameters)
+    plan_checks.require_vectors(point)
+    return PlannedPoint(point, tuple(entry["stops"]), entry["batch"], entry["sampler"])
 
 
 def _formula(activation: activations.Activation) -> list[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcnet import files, rounds
 from mcnet.errors import DataError, DiskError, UsageError
-from mcnet.plan_format import read_document
+from mcnet.plan_format import check_points, read_document
 from mcnet.shards import commit, parse_name
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def load_plan(directory: Path) -> Plan:
     from mcnet.plan import Plan
 
     document = plan_document(directory)
-    plugins.load(document.get("plugins", ()))
+    plugins.load_named(document["plugins"], str(directory))
     return Plan.from_document(document, str(directory / PLAN))
 
 
@@ -132,4 +132,5 @@ def plan_document(directory: Path) -> dict[str, Any]:
     document = read_document(_plan_text(directory), str(directory / PLAN))
     if document.get("target") is not None:
         rounds.apply(document, rounds.read(directory), str(directory))
+        check_points(document, str(directory))
     return document

@@ -222,7 +222,7 @@ def excerpt(text: str, position: Position) -> str:
     return f"   {shown[indent:]}\n   {' ' * caret}^"
 
 
-def quote(value: Any) -> str:
+def quote(value: Any, most: int = 60) -> str:
     """A value as a message shows it: one line, no control characters, cut where long."""
     if isinstance(value, str):
         shown = json.dumps(value, ensure_ascii=not value.isprintable())
@@ -238,7 +238,7 @@ def quote(value: Any) -> str:
         return "a list"
     else:
         shown = f"{type(value).__name__} {value!s}"
-    return shown if len(shown) <= 60 else shown[:57] + "..."
+    return shown if len(shown) <= most else shown[: most - 3] + "..."
 
 
 def shown(key: str) -> str:

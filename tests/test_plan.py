@@ -86,7 +86,7 @@ def test_round_trip() -> None:
         ('"width": 8', '"width": 9', "was changed after it was written"),
         ('"seed": 20240611', '"seed": 7', "was changed after it was written"),
         ("tanh(u)", "cos(u)", 'activation "tanh" was another formula'),
-        ('"points"', '"dots"', "cannot be read as a plan"),
+        ('"points"', '"dots"', "its points are not those of a plan"),
         ("{", "", "is not JSON"),
     ],
 )

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from mcnet.point import Point
     from mcnet.request import Request
 
-MAX_SHARDS = 1_000_000
 SAFETY = 2.3  # the shards, and 1.3 times their size again while the dataset is packed
 
 
@@ -71,20 +70,22 @@ def require_memory(found: Cost, name: str) -> None:
     Raises
     ------
     UsageError
-        If a network does not fit the memory, or there would be too many shards.
+        If a network does not fit the memory.
     """
     memory = machine_memory()
-    if found.shards > MAX_SHARDS:
-        raise UsageError(
-            f"{name}: makes {plural(found.shards, 'shard')}; at most {plural(MAX_SHARDS, 'shard')} are allowed. "
-            "Raise sampling.batch, or ask for fewer networks."
-        )
     needed = found.network_bytes + found.shard_bytes
     if memory and needed > memory:
         raise UsageError(
             f"{name}: one network and the results of one shard take about {size(needed)}; "
             f"this machine has {size(memory)} of memory. Lower width, inputs, outputs or sampling.batch.{found.advice}"
         )
+
+
+def require_resumable(directory: Path) -> None:
+    """Refuse to go on with a run that this machine has not the memory for."""
+    from mcnet.runfiles import load_plan
+
+    require_memory(cost(load_plan(directory)), str(directory))
 
 
 def require_disk(found: Cost, name: str, folder: Path) -> None:
