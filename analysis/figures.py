@@ -9,18 +9,31 @@ from analysis.depth_figures import depth_curves, gradient_norms
 from analysis.drawing import Drawing
 from analysis.map_figures import order_chaos
 from analysis.score_figures import coefficients, score_histogram
+from analysis.spectra import FamilySpectra
+from analysis.spectrum_figures import against_depth, histograms
+from analysis.spectrum_scaling_figures import distances, edges, plane
 
 CURVES = 6
 
 
-def drawings(families: Sequence[Judged]) -> list[Drawing]:
-    """Maps first, then curves against depth (of up to six families, evenly chosen), then all scores."""
+def drawings(families: Sequence[Judged], spectra: Sequence[FamilySpectra] = ()) -> list[Drawing]:
+    """Maps and spectra first, then curves against depth (of up to six families, evenly chosen), then all scores."""
     step = max(1, -(-len(families) // CURVES))
     candidates = [
         *order_chaos(families),
+        *_of_spectra(spectra),
         *(depth_curves(judged) for judged in families[::step]),
         gradient_norms(families),
         coefficients(families),
         score_histogram(families),
     ]
     return [drawing for drawing in candidates if drawing is not None]
+
+
+def _of_spectra(found: Sequence[FamilySpectra]) -> list[Drawing | None]:
+    """Of each kind of spectrum: histograms, depth, distances, edges, and the plane of the variances."""
+    result: list[Drawing | None] = []
+    for name in dict.fromkeys(each.kind.name for each in found):
+        mine = [each for each in found if each.kind.name == name]
+        result += [histograms(mine), *against_depth(mine), distances(mine), edges(mine), *plane(mine)]
+    return result

@@ -66,7 +66,7 @@ def render(analysis: Analysis) -> str:
         warnings=_warnings(analysis),
         figures=[
             {"title": d.title, "caption": d.caption, "svg": Markup(svg(d.figure, f"figure {i}"))}
-            for i, d in enumerate(drawings(families))
+            for i, d in enumerate(drawings(families, analysis.spectra))
         ],
         families=[
             {
@@ -251,7 +251,7 @@ def _row(row: Row, law: str, grouped: bool = False) -> Row:
             row["observable"],
             "–" if row["layer"] is None else row["layer"],
             _place(row),
-            row["statistic"],
+            f"{row['statistic']} {row['k']}" if "k" in row else row["statistic"],
             _pm(row["measured"], row["error"]),
             "0" if negligible else _number(row["predicted"]),
             row["order"],

@@ -12,7 +12,7 @@ from analysis import spectral_distance as distance
 from analysis.compare import Judged
 from analysis.estimate import Floats, jackknife, moments
 from analysis.spectral_laws import KINDS, Laws, SpectralKind, edge
-from analysis.spectral_moments import MomentRows, moment_rows
+from analysis.spectral_moments import MomentRows, moment_rows, no_rows
 from analysis.study import Family, Setting
 from analysis.table import Row
 
@@ -40,6 +40,8 @@ class PointSpectrum:
         Eigenvalues, if they were kept.
     counts, bounds : ndarray or None
         Pooled histogram of singular values and the edges of its bins, if that was kept.
+    moments : ndarray, shape (N, orders), or None
+        Moments 1, 2, ... by network and, of a Jacobian, the share of its zero eigenvalues last.
     row : dict
         The entry of analysis.json.
     """
@@ -49,6 +51,7 @@ class PointSpectrum:
     values: Floats | None
     counts: Any
     bounds: Floats | None
+    moments: Floats | None
     row: Row
 
 
@@ -62,6 +65,11 @@ class FamilySpectra:
     rates: Row
     rows: MomentRows
     notes: list[str]
+
+    @property
+    def one_law(self) -> bool:
+        """Whether all widths have the same limit (a conjugate kernel changes with the number of inputs per unit)."""
+        return all(point.table is self.points[0].table for point in self.points)
 
     @property
     def entries(self) -> list[Row]:
@@ -109,8 +117,9 @@ def _has(tree: xarray.DataTree, group: str, variable: str | None = None) -> bool
 def _judge_kind(tree: xarray.DataTree, family: Family, laws: Laws, kind: SpectralKind) -> FamilySpectra:
     points = tuple(_point(tree, setting, laws, kind) for setting in family.settings)
     notes = _notes(points, laws, kind, family)
-    sample = [_moments_of(tree, point, kind) for point in points]
-    rows = moment_rows(kind, family, sample, [point.table for point in points], HEAVY)
+    if any(point.table is not points[0].table for point in points):
+        return FamilySpectra(kind, family, points, {}, no_rows(), notes)
+    rows = moment_rows(kind, family, [point.moments for point in points], [point.table for point in points], HEAVY)
     return FamilySpectra(kind, family, points, _rates(points), rows, notes)
 
 
@@ -135,7 +144,7 @@ def _point(tree: xarray.DataTree, setting: Setting, laws: Laws, kind: SpectralKi
         row |= _distances(values, table)
     if counts is not None and bounds is not None and table is not None:
         row["ks_at_edges"] = distance.counts_distance(counts, bounds, table)
-    return PointSpectrum(setting, table, values, counts, bounds, row)
+    return PointSpectrum(setting, table, values, counts, bounds, _moments_of(tree, setting, kind, values), row)
 
 
 def _law_row(table: distance.LawTable) -> Row:
@@ -181,9 +190,7 @@ def _largest(tree: xarray.DataTree, setting: Setting, kind: SpectralKind, values
     return np.asarray(array.values, dtype=np.float64)
 
 
-def _moments_of(tree: xarray.DataTree, point: PointSpectrum, kind: SpectralKind) -> Floats | None:
-    """Moments 1, 2, ... of every network and, of a Jacobian, its share of zero eigenvalues last: (N, orders + 1)."""
-    setting = point.setting
+def _moments_of(tree: xarray.DataTree, setting: Setting, kind: SpectralKind, values: Floats | None) -> Floats | None:
     if kind.moments and _has(tree, kind.name, kind.moments):
         data = tree[kind.name].to_dataset()
         here = {"point": setting.index, "network": slice(0, setting.networks)}
@@ -192,9 +199,9 @@ def _moments_of(tree: xarray.DataTree, point: PointSpectrum, kind: SpectralKind)
             zero = 1.0 - np.asarray(data["jacobian_rank"].isel(here).values) / setting.width
             return np.column_stack([found, zero])
         return found
-    if point.values is None:
+    if values is None:
         return None
-    return np.stack([(point.values**k).mean(axis=1) for k in (1, 2)], axis=1)
+    return np.stack([(values**k).mean(axis=1) for k in (1, 2)], axis=1)
 
 
 def _edge_row(top: Floats, table: distance.LawTable | None, setting: Setting) -> Row:
@@ -215,20 +222,20 @@ def _edge_row(top: Floats, table: distance.LawTable | None, setting: Setting) ->
 def _distances(values: Floats, table: distance.LawTable) -> Row:
     """W1 and Kolmogorov-Smirnov distances by network and of all networks together; masses of atoms."""
     scale = table.law.mean
-    rest, shares = distance.without_atoms(values, table.law)
+    rest, shares = distance.without_atoms(values, table)
     result: Row = {
         "w1": _distance_row(distance.w1(values, table) / scale),
         "w1_log": _distance_row(distance.w1(values, table, logarithmic=True)),
         "ks": _distance_row(distance.kolmogorov_smirnov(rest, table)),
         "atoms": [
             {"place": place, "mass": mass, "measured": float(share.mean()), "error": _error(share)}
-            for (place, mass), share in zip(table.law.atoms, shares, strict=True)
+            for (place, mass), share in zip(table.atoms, shares, strict=True)
         ],
     }
 
     def together(sample: Floats) -> Floats:
         w = distance.w1(distance.pooled(sample), table)[0] / scale
-        left, _ = distance.without_atoms(distance.pooled(sample), table.law)
+        left, _ = distance.without_atoms(distance.pooled(sample), table)
         return np.array([w, distance.kolmogorov_smirnov(left, table)[0]])
 
     found, covariance = jackknife(together, values, _GROUPS)

@@ -15,8 +15,8 @@ from analysis.estimate import Floats
 from mcnet.theory.spectrum import Spectrum
 
 GRID = 6000
-NEAR_ATOM = 1e-4
-"""Relative distance within which an eigenvalue counts as part of a predicted atom."""
+SMALLEST_ATOM = 0.01
+"""Mass of an atom away from zero from which it is split off."""
 FLOOR = 1e-10
 """Eigenvalues below this share of the upper edge are lost to rounding in mixed precision; logarithms stop there."""
 
@@ -33,6 +33,8 @@ class LawTable:
     log_partial : ndarray, shape (P,)
         The same for log max(x, floor).
     floor : float
+    near : float
+        Relative distance within which an eigenvalue counts as part of a predicted atom.
     """
 
     law: Spectrum
@@ -40,18 +42,28 @@ class LawTable:
     partial: Floats
     log_partial: Floats
     floor: float
+    near: float
 
     def cdf(self, x: Floats) -> Floats:
         """P(X <= x)."""
         return np.asarray(self.law.cdf(x), dtype=np.float64)
 
     @property
+    def atoms(self) -> tuple[tuple[float, float], ...]:
+        """Atoms that can be told apart from their surroundings: (place, mass)."""
+        return tuple((place, mass) for place, mass in self.law.atoms if place == 0.0 or mass >= SMALLEST_ATOM)
+
+    @property
     def continuous(self) -> float:
-        """Mass without the atoms."""
-        return float(1.0 - sum(mass for _, mass in self.law.atoms))
+        """Mass without these atoms."""
+        return float(1.0 - sum(mass for _, mass in self.atoms))
+
+    def below(self, x: Floats) -> Floats:
+        """Mass of the rest up to x."""
+        return self.cdf(x) - sum((np.where(x >= place, mass, 0.0) for place, mass in self.atoms), np.zeros(x.shape))
 
 
-def tabulate(law: Spectrum) -> LawTable:
+def tabulate(law: Spectrum, near: float = 1e-4) -> LawTable:
     """The integrals of the quantile function and of its logarithm, exact to about 1e-6 of the mean."""
     top, floor = law.lambda_max, FLOOR * law.lambda_max
     places = [np.geomspace(floor, top, GRID), np.linspace(0.0, top, GRID), top * (1.0 - np.linspace(0, 0.3, GRID) ** 2)]
@@ -69,7 +81,7 @@ def tabulate(law: Spectrum) -> LawTable:
     middle = np.repeat(x, 2)
     middle[2::2] = (x[:-1] + x[1:]) / 2
     logs = np.log(np.maximum(middle, floor))
-    return LawTable(law, p, np.cumsum(step * middle), np.cumsum(step * logs), floor)
+    return LawTable(law, p, np.cumsum(step * middle), np.cumsum(step * logs), floor, near)
 
 
 def w1(values: Floats, table: LawTable, logarithmic: bool = False) -> Floats:
@@ -100,14 +112,14 @@ def w1(values: Floats, table: LawTable, logarithmic: bool = False) -> Floats:
     return np.asarray(np.maximum(inside + rest, 0.0).sum(axis=1))
 
 
-def without_atoms(values: Floats, law: Spectrum) -> tuple[Floats, list[Floats]]:
+def without_atoms(values: Floats, table: LawTable) -> tuple[Floats, list[Floats]]:
     """Eigenvalues that are not part of a predicted atom (NaN in their place), and the share of each atom by network.
 
-    Zeros are exact in the data; other atoms are what lies within :data:`NEAR_ATOM`.
+    Zeros are exact in the data; other atoms are what lies within ``table.near``.
     """
     rest, shares = values.copy(), []
-    for place, _ in law.atoms:
-        part = values == 0.0 if place == 0.0 else np.abs(values - place) <= NEAR_ATOM * place
+    for place, _ in table.atoms:
+        part = values == 0.0 if place == 0.0 else np.abs(values - place) <= table.near * place
         shares.append(part.mean(axis=1))
         rest[part] = np.nan
     return rest, shares
@@ -124,8 +136,7 @@ def kolmogorov_smirnov(values: Floats, table: LawTable) -> Floats:
     mass = table.continuous
     if mass < 1e-9:
         return np.full(len(values), np.nan)
-    below = sum((np.where(ordered >= place, atom, 0.0) for place, atom in table.law.atoms), np.zeros_like(ordered))
-    predicted = np.where(np.isfinite(ordered), (table.cdf(np.nan_to_num(ordered)) - below) / mass, np.nan)
+    predicted = np.where(np.isfinite(ordered), table.below(np.nan_to_num(ordered)) / mass, np.nan)
     rank = np.arange(ordered.shape[1])
     with np.errstate(invalid="ignore", divide="ignore"):
         steps = np.stack([np.abs(predicted - rank / count), np.abs(predicted - (rank + 1) / count)])

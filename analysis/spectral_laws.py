@@ -19,6 +19,10 @@ TRACY_WIDOM = (-1.2065335745820, 1.2680340580)
 """Mean and standard deviation of the largest eigenvalue of GOE at its edge (Tracy and Widom 1996)."""
 
 
+LOG_SMALLEST = -600.0
+"""Logarithm of the smallest eigenvalue whose density is kept."""
+
+
 class Prediction(NamedTuple):
     """The limit law of a spectrum, or why there is none."""
 
@@ -42,6 +46,8 @@ class SpectralKind:
         Of the matrix, in TeX.
     law : callable
         ``law(setting)`` -> its limit; raises ValueError with the reason where there is none.
+    near : float
+        Relative distance within which eigenvalues belong to an atom: rounding, or how far atoms move with a network.
     """
 
     name: str
@@ -50,6 +56,7 @@ class SpectralKind:
     squared: bool
     symbol: str
     law: Callable[[Setting], Spectrum]
+    near: float = 1e-4
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ class Laws:
         key = (kind.name, setting.activation.label, law["weights"], *numbers, float(setting.gram[0, 0]))
         if key not in self._cache:
             try:
-                self._cache[key] = Prediction(tabulate(kind.law(setting)), None)
+                self._cache[key] = Prediction(tabulate(kind.law(setting), kind.near), None)
             except ValueError as error:
                 self._cache[key] = Prediction(None, str(error))
         return self._cache[key]
@@ -87,9 +94,25 @@ def _lengths(setting: Setting) -> Floats:
 
 
 def _jacobian(setting: Setting) -> Spectrum:
+    """The law of the eigenvalues; of a deep network whose smallest leave the range of a double, from that of log x."""
     law = setting.law
     arguments = (setting.activation, law["weights"], law["sigma_w2"], law["sigma_b2"], setting.depth)
-    return jacobian.spectrum(*arguments, q=_lengths(setting))
+    q = _lengths(setting)
+    log = jacobian.log_spectrum(*arguments, q=q)
+    first, second = jacobian.moments(*arguments, 2, q)
+    keep = log.log_x > LOG_SMALLEST
+    x = np.exp(log.log_x[keep])
+    return Spectrum(
+        x=x,
+        density=log.density[keep] / x,
+        atoms=tuple((math.exp(place), mass) for place, mass in log.atoms),
+        lambda_max=math.exp(log.log_max),
+        mass=log.mass,
+        mean=float(first),
+        second_moment=float(second),
+        shift=0.0,
+        log=log,
+    )
 
 
 def _conditional_fim(setting: Setting) -> Spectrum:
@@ -117,7 +140,13 @@ def _conjugate_kernel(setting: Setting) -> Spectrum:
 KINDS = (
     SpectralKind("jacobian", "jacobian_sv", "jacobian_moment", True, r"J J^T", _jacobian),
     SpectralKind(
-        "conditional_fim", "conditional_fim_eigenvalue", "conditional_fim_moment", False, r"\Theta", _conditional_fim
+        "conditional_fim",
+        "conditional_fim_eigenvalue",
+        "conditional_fim_moment",
+        False,
+        r"\Theta",
+        _conditional_fim,
+        near=0.1,
     ),
     SpectralKind("conjugate_kernel", "conjugate_kernel_eigenvalue", "", False, "K", _conjugate_kernel),
 )

@@ -76,6 +76,11 @@ def moment_rows(
     return MomentRows(rows, judged, left_out)
 
 
+def no_rows() -> MomentRows:
+    """Nothing compared."""
+    return MomentRows([], combine([]), {})
+
+
 def _column(kind: SpectralKind, setting: Setting) -> Column:
     return Column(kind.moments or f"{kind.name}_moment", (0,), setting.depth)
 
