@@ -13,12 +13,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mcnet import files
 from mcnet.errors import DataError, DiskError
 from mcnet.shards import sync_directory
 
 ROUNDS = "rounds"
 FORMAT = "mcnet-round"
 FORMAT_VERSION = 1
+MAX_BYTES = 2**28
 _NAME = re.compile(r"\d{4}\.json")
 
 Round = dict[str, Any]
@@ -40,7 +42,7 @@ def read(directory: Path) -> list[Round]:
         if name != _name(number):
             raise DataError(f"{folder / _name(number)}: is missing.")
         try:
-            content = json.loads(path.read_bytes())
+            content = json.loads(files.read(path, MAX_BYTES))
         except (OSError, ValueError, RecursionError) as error:
             raise DataError(f"{path}: cannot be read ({error}).") from error
         check(content, str(path), number)
@@ -116,7 +118,7 @@ def publish(directory: Path, content: Mapping[str, Any]) -> None:
     temporary = folder / f".{name}.{socket.gethostname()}.{os.getpid()}.tmp"
     try:
         folder.mkdir(exist_ok=True)
-        with open(temporary, "w", encoding="utf-8") as file:
+        with open(files.create(temporary), "w", encoding="utf-8") as file:
             json.dump(content, file, indent=1)
             file.write("\n")
             file.flush()
