@@ -6,6 +6,7 @@ width M cost O(depth k^2 M) and hold O(depth k M) numbers, where building the ma
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -74,8 +75,9 @@ def largest(operator: JacobianOperator, point: Point, ensemble: Ensemble) -> Flo
     -----
     Lanczos on J^T J with full reorthogonalisation, from a random vector (role 6, layer 0). With theta the largest Ritz
     value, r its residual and g its distance to the second one, the error is about min(r, r^2/g) (Parlett, The Symmetric
-    Eigenvalue Problem, chapter 11); a network's value is taken at the first step where that is below a quarter of the
-    tolerance, whatever the networks beside it.
+    Eigenvalue Problem, chapter 11). Where that is below a quarter of the tolerance theta has found an eigenvalue, but
+    not always the largest: one that the first vector hardly contains shows later. So half as many steps again are made,
+    and the value is taken if it has not moved by more; whatever the networks beside it.
     """
     backend = ensemble.backend
     xp, size = backend.xp, point.inputs.dimension
@@ -83,6 +85,7 @@ def largest(operator: JacobianOperator, point: Point, ensemble: Ensemble) -> Flo
     basis = extend(xp, backend.place(np.empty((1, 0, size))), v).basis
     found = np.full(ensemble.count, np.nan)
     diagonal, beside = np.empty((ensemble.count, 0)), np.empty((ensemble.count, 0))
+    candidate, confirmed_at = np.zeros(ensemble.count), np.zeros(ensemble.count)
     for step in range(1, min(size, MAX_STEPS) + 1):
         image = operator.normal_product(basis[:, -1:, :])
         grown = extend(xp, basis, image)
@@ -92,8 +95,14 @@ def largest(operator: JacobianOperator, point: Point, ensemble: Ensemble) -> Flo
         basis = grown.basis
         for n in np.flatnonzero(np.isnan(found)):
             value, error = _ritz(diagonal[n], beside[n])
-            if error <= SAFETY * TOLERANCE * value or step == size:
+            if step == size or error == 0.0:
                 found[n] = value
+            elif error > SAFETY * TOLERANCE * value or step < confirmed_at[n]:
+                continue
+            elif confirmed_at[n] and value - candidate[n] <= SAFETY * TOLERANCE * value:
+                found[n] = value
+            else:
+                candidate[n], confirmed_at[n] = value, math.ceil(1.5 * step) + 10
         if not np.isnan(found).any():
             return found
     raise McnetError(

@@ -42,7 +42,7 @@ class Estimate(NamedTuple):
     seconds_per_network: float
 
 
-LANCZOS_STEPS = 60
+LANCZOS_STEPS = 75
 """Steps after which the largest singular value of a Jacobian has mostly been found."""
 
 
