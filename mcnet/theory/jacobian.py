@@ -1,7 +1,8 @@
 """Spectrum of the input-output Jacobian and of the conditional Fisher information, at infinite width.
 
 ``J = D_L W_L ... D_1 W_1`` over the hidden layers, ``D_l = diag phi'(u^l)``, ``u^l ~ N(0, q_l)``, all widths equal; the
-law is that of the eigenvalues of ``J J^T``. Gaussian weights have entries N(0, sigma_w2/M), orthogonal ones are
+law is that of the eigenvalues of ``J J^T``; finite widths are in :func:`second_moments` (exact) and
+:func:`moment_coefficients` (order 1/M). Gaussian weights have entries N(0, sigma_w2/M), orthogonal ones are
 ``sqrt(sigma_w2)`` times a Haar matrix.
 """
 
@@ -17,12 +18,25 @@ from numpy.typing import ArrayLike, NDArray
 from mcnet import activations
 from mcnet.activations import Activation
 from mcnet.theory.conditional_fisher import FisherChain, fisher_moments
+from mcnet.theory.exact_jacobian import SecondMoments, second_moments
 from mcnet.theory.fixed_points import fixed_length
 from mcnet.theory.free_probability import Layers, ProductSystem, law_at, negative_axis, top
+from mcnet.theory.jacobian_corrections import MomentCoefficients, moment_coefficients
 from mcnet.theory.one_factor import one_factor
 from mcnet.theory.series import product_moments
 from mcnet.theory.spectrum import MASS_TOLERANCE, Atoms, LogSpectrum, Spectrum, from_log, only_atoms, resolve
 from mcnet.theory.squared_slope import SlopeLaw, slope_law
+
+__all__ = [
+    "MomentCoefficients",
+    "SecondMoments",
+    "conditional_fim",
+    "log_spectrum",
+    "moment_coefficients",
+    "moments",
+    "second_moments",
+    "spectrum",
+]
 
 Real = NDArray[np.floating[Any]]
 ActivationLike = str | Mapping[str, Any] | Activation
