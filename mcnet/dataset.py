@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mcnet.dataset_schema import FORMAT_VERSION, Array, Group, Schema, fill_value, padded
+from mcnet.dataset_schema import Array, Group, Schema, fill_value, padded
 from mcnet.errors import DataError
 
 if TYPE_CHECKING:
@@ -46,28 +46,28 @@ def open_dataset(path: str | Path) -> xarray.DataTree:
             raise DataError(f"{file}: holds no dataset.h5. Make it with: mcnet pack {file}")
         file = file / "dataset.h5"
     _require_readable(file)
-    return xarray.open_datatree(file, engine="h5netcdf")
+    try:
+        return xarray.open_datatree(file, engine="h5netcdf")
+    except (OSError, LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
+        raise DataError(f"{file}: is damaged ({type(error).__name__}).") from error
 
 
 def _require_readable(path: Path) -> None:
     import h5py
 
+    from mcnet import dataset_checks
+
     if not path.exists():
         raise DataError(f"{path}: there is no such file.")
+    if not path.is_file():
+        raise DataError(f"{path}: is no regular file.")
     try:
-        with h5py.File(path, "r") as file:
-            attributes = dict(file.attrs)
+        file = h5py.File(path, "r")
     except OSError as error:
         raise DataError(f"{path}: is damaged, or no HDF5 file ({error}).") from error
-    if not str(attributes.get("Conventions")).startswith("mcnet-") or "format_version" not in attributes:
-        raise DataError(f"{path}: is not a dataset of mcnet.")
-    version = int(attributes["format_version"])
-    if version > FORMAT_VERSION:
-        writer = attributes.get("mcnet_version", "unknown")
-        raise DataError(
-            f"{path}: was written by mcnet {writer} in format {version}; this mcnet reads formats up to "
-            f"{FORMAT_VERSION}. Install mcnet {writer} or newer."
-        )
+    with file:
+        dataset_checks.require_version(file, str(path))
+        dataset_checks.require_sound(file, str(path))
 
 
 def assemble(schema: Schema, source: Source) -> xarray.DataTree:

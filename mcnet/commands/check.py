@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mcnet import plugins
+from mcnet import machine, plugins
 from mcnet.commands.text import duration, plural, size
 from mcnet.errors import DiskError, UsageError
 
@@ -72,7 +71,7 @@ def require_memory(found: Cost, name: str) -> None:
     UsageError
         If a network does not fit the memory.
     """
-    memory = machine_memory()
+    memory = machine.memory()
     needed = found.network_bytes + found.shard_bytes
     if memory and needed > memory:
         raise UsageError(
@@ -101,13 +100,6 @@ def require_disk(found: Cost, name: str, folder: Path) -> None:
             f"{name}: takes about {size(SAFETY * found.stored_bytes)} on disk, {size(free)} are free in {folder}. "
             "Free some space, or choose another directory."
         )
-
-
-def machine_memory() -> int:
-    """Bytes of memory of this machine; 0 where the system does not say."""
-    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
-        return 0
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def check(scenario: str, overrides: Sequence[str], plugin_names: Sequence[str], *, disk: bool = True) -> dict[str, Any]:
