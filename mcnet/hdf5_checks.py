@@ -57,6 +57,29 @@ def require_plain(file: h5py.File, where: str) -> None:
         raise DataError(f"{where}: is damaged ({_short(error)}).") from error
 
 
+def require_stored(file: h5py.File) -> None:
+    """Refuse a shard that holds more than groups of arrays, each of it there to the last byte.
+
+    Raises
+    ------
+    Foreign
+        Also where the file is damaged.
+    """
+    try:
+        for place in (file, *(file[name] for name, kind in _children(file) if kind == h5o.TYPE_GROUP)):
+            for name, kind in _children(place):
+                if kind == h5o.TYPE_GROUP and place is file:
+                    continue
+                if kind != h5o.TYPE_DATASET:
+                    raise Foreign(f"holds {name}, which is no array")
+                data = place[name]
+                require_array(data, 0)
+                if data.chunks is not None or data.id.get_storage_size() != data.nbytes:
+                    raise Foreign(f"holds {name}, which is not stored as it is")
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise Foreign(f"is damaged ({_short(error)})") from error
+
+
 def _children(group: h5py.Group) -> Iterator[tuple[str, int]]:
     """Names and kinds of what a group holds, all of it its own."""
     if len(group) > MAX_OBJECTS:

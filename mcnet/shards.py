@@ -300,10 +300,27 @@ def set_aside(path: Path) -> Path:
 
 
 def open_shard(path: str | Path) -> h5py.File:
-    """A verified shard, open for reading (it never changes, so no lock is asked of the file system)."""
+    """A verified shard, open for reading (it never changes, so no lock is asked of the file system).
+
+    Raises
+    ------
+    Damaged
+        If it holds what no shard does: a right checksum does not say who made it.
+    """
     import h5py
 
-    return h5py.File(path, "r", locking=False)
+    from mcnet import hdf5_checks
+
+    try:
+        file = h5py.File(path, "r", locking=False)
+    except OSError as error:
+        raise Damaged(f"{path}: is no HDF5 file.") from error
+    try:
+        hdf5_checks.require_stored(file)
+    except hdf5_checks.Foreign as error:
+        file.close()
+        raise Damaged(f"{path}: {error}. It was not made by mcnet.") from error
+    return file
 
 
 def variables(file: h5py.File) -> Iterator[tuple[Variable, h5py.Dataset]]:
@@ -312,8 +329,21 @@ def variables(file: h5py.File) -> Iterator[tuple[Variable, h5py.Dataset]]:
 
     for group in file.values():
         for data in group.values() if isinstance(group, h5py.Group) else ():
-            description = json.loads(data.attrs["variable"])
-            yield Variable(**{**description, "dims": tuple(description["dims"])}), data
+            try:
+                description = json.loads(data.attrs["variable"])
+                variable = Variable(**{**description, "dims": tuple(description["dims"])})
+            except (OSError, LookupError, TypeError, ValueError, RecursionError) as error:
+                raise Damaged(f"{file.filename}: {data.name} is not described. It was not made by mcnet.") from error
+            texts = (*variable.dims, *variable.attributes.values())
+            if (
+                f"/{variable.group}/{variable.name}" != data.name
+                or len(variable.dims) != data.ndim - 1
+                or not all(isinstance(text, str) and text.isprintable() for text in texts)
+                or variable.dtype != data.dtype.name
+                or type(variable.per_shard) is not bool
+            ):
+                raise Damaged(f"{file.filename}: {data.name} is described as something else. It was not made by mcnet.")
+            yield variable, data
 
 
 def read(path: str | Path) -> dict[str, NDArray[np.generic]]:
