@@ -79,7 +79,7 @@ def require_sound(file: h5py.File, where: str) -> None:
     except (OSError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"{where}: is damaged ({type(error).__name__}).") from error
     if told:
-        raise DataError(f"{where}: {told}. It was not made by mcnet, or changed since.")
+        raise DataError(f"{where}: is damaged, or was not made by mcnet: it {told}.")
 
 
 def _groups(file: h5py.File) -> list[h5py.Group]:

@@ -27,7 +27,7 @@ def write(path: Path, schema: Schema, source: Source, attributes: Mapping[str, s
     Parameters
     ----------
     path : Path
-        A temporary name: the file is good only once :func:`read_back` agrees.
+        A temporary name that is free: the file is good only once :func:`read_back` agrees.
     schema : Schema
     source : Source
         The measured rows.
@@ -41,7 +41,7 @@ def write(path: Path, schema: Schema, source: Source, attributes: Mapping[str, s
     """
     digest = ContentDigest()
     columns: dict[str, _Column] = {}
-    with h5py.File(path, "w", rdcc_nbytes=4 * CHUNK_BYTES) as file:
+    with h5py.File(path, "x", rdcc_nbytes=4 * CHUNK_BYTES) as file:  # a new file: no link is followed
         for group in schema.groups:
             _lay_out(file, group)
             for array in (*group.variables, *(() if group.name else group.coordinates)):

@@ -52,7 +52,7 @@ def require_plain(file: h5py.File, where: str) -> None:
             if place is not file:
                 _check_attributes(place)
     except Foreign as error:
-        raise DataError(f"{where}: {error}. It was not made by mcnet, or changed since.") from error
+        raise DataError(f"{where}: is damaged, or was not made by mcnet: {error}.") from error
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
         raise DataError(f"{where}: is damaged ({_short(error)}).") from error
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import h5py
 
-from mcnet import dataset_file, shards
+from mcnet import dataset_checks, dataset_file, shards
 from mcnet.dataset_schema import Content, build
 from mcnet.errors import DataError, DiskError
 from mcnet.plan import Plan
@@ -55,15 +55,17 @@ def pack(directory: Path, plan: Plan, scenario_toml: str) -> dict[str, Any]:
         names = [f"{variable.group}/{variable.name}" for variable, _ in contents[index].layouts]
         for shard in present[index]:
             with shards.open_shard(directory / SHARDS / shards.shard_name(*shard)) as file:
+                _require_layouts(file, contents[index], shard)
                 yield {name: file[name] for name in names}
 
     temporary = directory / f".{DATASET}.{socket.gethostname()}.{os.getpid()}.tmp"
     try:
+        temporary.unlink(missing_ok=True)
         written = dataset_file.write(temporary, schema, source, {"shards_digest": digest})
         if dataset_file.read_back(temporary) != written:
             raise DataError(f"{target}: reads back other than it was written, and was not kept. Check the disk.")
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
+        with open(temporary, "rb") as packed:
+            os.fsync(packed.fileno())
         temporary.rename(target)
         shards.sync_directory(directory)
     except OSError as error:
@@ -103,10 +105,13 @@ def verify_dataset(path: Path) -> str:
     """
     told = digests_of(path)
     try:
+        if told is not None:
+            with h5py.File(path, "r", locking=False) as file:
+                dataset_checks.require_sound(file, str(path))
         if told is not None and dataset_file.read_back(path) == told[1]:
             return told[1]
-    except (OSError, KeyError) as error:
-        raise DataError(f"{path}: is damaged ({error}).") from error
+    except (OSError, LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise DataError(f"{path}: is damaged ({type(error).__name__}).") from error
     raise DataError(f"{path}: is damaged.")
 
 
@@ -144,9 +149,20 @@ def digests_of(path: Path) -> tuple[str, str] | None:
     """Digests of the shards and of the content of a dataset; None if it is absent, damaged or too old to tell."""
     try:
         with h5py.File(path, "r", locking=False) as file:
-            return str(file.attrs["shards_digest"]), str(file.attrs["content_digest"])
-    except (OSError, KeyError):
+            names = ("shards_digest", "content_digest")
+            if any(file.attrs.get_id(name).shape != () for name in names):
+                return None
+            return str(file.attrs[names[0]]), str(file.attrs[names[1]])
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError):
         return None
+
+
+def _require_layouts(file: h5py.File, content: Content, name: ShardName) -> None:
+    """Refuse a shard whose variables are not those of the point's first, for all its networks."""
+    found = [(variable, data.shape) for variable, data in shards.variables(file)]
+    rows = name.stop - name.start
+    if found != [(variable, (1 if variable.per_shard else rows, *shape)) for variable, shape in content.layouts]:
+        raise DataError(f"{file.filename}: holds other variables than the shards beside it. It was not made by mcnet.")
 
 
 def _require_space(directory: Path, payload: int) -> None:
