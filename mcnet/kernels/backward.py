@@ -57,18 +57,22 @@ def back_propagate(
     count: int,
     fresh: Units,
     told: Units,
+    close: Units,
     inputs: int,
     size: int,
     y0: Units,
     d: Units,
     length: int,
 ) -> None:
-    """y = fresh g + told h and d = phi' y, in the difference basis: d_t = p_t y_t + (p_t - p_0) y_0 for t > 0."""
+    """y = fresh g + told h and d = phi' y; for t > 0 minus close_t (0 or 1) times that of input 0.
+
+    Then d_t = p_t y_t + close_t (p_t - p_0) y_0.
+    """
     g1, h1 = g_at + g_stride, h_at + h_stride
     for t in range(inputs):
         f0, f1 = load(fresh, 16 * t * size), load(fresh, 16 * (t * size + 1))
         a0, a1 = load(told, 16 * t * size), load(told, 16 * (t * size + 1))
-        slope = h_at + t * h_stride
+        slope, omega = h_at + t * h_stride, load(close, 16 * t)
         for i in range(0, 16 * count, 16):
             y = fma(a1, load(h, h1 + i), a0 * load(h, h_at + i))
             y = fma(f0, load(g, g_at + i), y)
@@ -83,7 +87,7 @@ def back_propagate(
                 store(y0, i, y)
                 store(d, i, slope_t * y)
             else:
-                store(d, t * length + i, fma(slope_t, y, (slope_t - load(p, h_at + i)) * load(y0, i)))
+                store(d, t * length + i, fma(slope_t, y, omega * (slope_t - load(p, h_at + i)) * load(y0, i)))
 
 
 @shared

@@ -25,13 +25,6 @@ def to_plain(gram: Array) -> Array:
     return _blocks(first, first + row, first + column, first + (row + column) + gram[..., 1:, 1:])
 
 
-def plain_lengths(gram: Array) -> Array:
-    """x_a.x_a from the difference basis, (..., T, T) -> (..., T)."""
-    xp = gram.__array_namespace__()
-    first, row = gram[..., 0, :1], gram[..., 0, 1:]
-    return xp.concat([first, first + 2 * row + xp.linalg.diagonal(gram)[..., 1:]], axis=-1)
-
-
 def _blocks(first: Array, row: Array, column: Array, rest: Array) -> Array:
     xp = rest.__array_namespace__()
     return xp.concat([xp.concat([first, row], axis=-1), xp.concat([column, rest], axis=-1)], axis=-2)

@@ -41,14 +41,14 @@ class Activated(NamedTuple):
 
 
 class TangentChain(NamedTuple):
-    """Gram matrices of signal and errors of layers 1 to depth, difference basis, (N, depth, T, T), float64.
+    """Gram matrices of signal and errors of layers 1 to depth, (N, depth, T, T), float64.
 
     Attributes
     ----------
     u, h : ndarray
-        u.u/M and h.h/M.
+        u.u/M and h.h/M in the difference basis.
     b : ndarray
-        d.d of the errors d^l(t) = df(t)/du^l, divided by 4^exponent.
+        d.d of the errors d^l(t) = df(t)/du^l of the inputs themselves, not their differences; divided by 4^exponent.
     exponent : ndarray, shape (N, depth)
         Zero unless the errors grow or shrink out of the range of float64 squares.
     """
@@ -334,7 +334,8 @@ def tangent_chain(
                 y = step * (r @ g + (d @ z[layer].T - r @ g @ a.T) @ a)[:, :width]
             d = p[layer - 1] * y
             d[1:] += (p[layer - 1][1:] - p[layer - 1][0]) * y[0]
-            chain.b[n, layer - 1] = d @ d.T
+            plain = d + np.r_[np.zeros((1, width)), np.repeat(d[:1], inputs - 1, axis=0)]
+            chain.b[n, layer - 1] = plain @ plain.T
     return chain
 
 

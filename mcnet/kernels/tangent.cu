@@ -266,10 +266,14 @@ extern "C" __global__ void __launch_bounds__(MC_BLOCK, 1)
       int t, q;
       mc_pair(e, t, q);
       s[t][q] = s[q][t] = sums[e][0] / (gamma * gamma) * out * out;
-      b_grams[place + t * MC_T + q] = b_grams[place + q * MC_T + t] = s[t][q];
     }
     for (int e = thread; e < MC_T * MC_T; e += MC_BLOCK)
       k[e / MC_T][e % MC_T] = sums[MC_PAIRS(MC_T) + e][0] / gamma * out;
+    __syncthreads();
+    for (int e = thread; e < MC_T * MC_T; e += MC_BLOCK) {  // of the inputs themselves
+      const int t = e / MC_T, q = e % MC_T;
+      b_grams[place + e] = s[t][q] + (t ? s[0][q] : 0.0) + (q ? s[t][0] : 0.0) + (t && q ? s[0][0] : 0.0);
+    }
     if (thread == 0) exponents[(mc_size)n * depth + (l - 1)] = exponent;
   }
 }

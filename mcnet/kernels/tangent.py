@@ -9,9 +9,11 @@ of factor R (X X^T = R R^T), answers Z and the factor r of the Gram matrix of d,
 (:mod:`mcnet.weights.conditioned`), so that g X^T is summed on the way up, before r is known, and two passes over a
 layer do everything. The errors of one output are the same for all inputs above the last hidden layer: one question.
 
-Everything is in the difference basis of the inputs. Normals, activations and errors are float32 or float64 as the
-buffers are; sums over more than 32 units and all algebra of Gram matrices are float64. Powers of two keep the float32
-numbers in range. Lanes are networks or, where ``united`` is set, units of one network.
+Everything is in the difference basis of the inputs, but errors d(t) that are no longer close to d(0) stand for
+themselves (their omega is 0): in a deep chaotic network one may outgrow the other by any factor. Normals, activations
+and errors are float32 or float64 as the buffers are; sums over more than 32 units and all algebra of Gram matrices are
+float64. Powers of two keep the float32 numbers in range. Lanes are networks or, where ``united`` is set, units of one
+network.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from mcnet.kernels.simd import (
     load,
     store,
     where,
+    wide,
 )
 
 BLOCKS = 8  # counters, of four units each, between two additions to float64
@@ -101,6 +104,25 @@ def activate(
             store(h, row + i, y * scale_t)
 
 
+@inlined
+def choose_basis(
+    omega: Matrix, b: Matrix, spread: Units, at: int, inputs: int, size: int, root: Matrix, f: Matrix
+) -> None:
+    """Which errors of the layer below are d(t) - omega d(0) with omega = 1; rows of coefficients turned accordingly.
+
+    Those that were, are less than half of d(0) away from it, and whose signal is as near. Once lost it is for good.
+    """
+    for t in range(1, inputs):
+        before = load(omega, 16 * t)
+        now = where(load(b, 16 * t * (size + 1)) * 4.0 < load(b, 0), before, 0.0)
+        now = where(wide(load(spread, at + 16 * t)) * 4.0 < wide(load(spread, at)), now, 0.0)
+        for q in range(inputs):
+            i = 16 * (t * size + q)
+            store(root, i, load(root, i) + (before - now) * load(root, 16 * q))
+            store(f, i, load(f, i) + (before - now) * load(f, 16 * q))
+        store(omega, 16 * t, now)
+
+
 @compiled
 def tangent(
     u_grams: Matrix,
@@ -145,7 +167,8 @@ def tangent(
     factors, crossed = np.zeros((depth + 1) * small), np.zeros(depth * small)
     coefficients, scale = np.zeros(depth * small, real), np.zeros(depth * small, real)
     spread, unit = np.zeros(depth * small, real), np.zeros(depth * small)
-    fresh, told = np.zeros(small, real), np.zeros(small, real)
+    fresh, told, close = np.zeros(small, real), np.zeros(small, real), np.zeros(small, real)
+    gamma, omega = np.zeros(small), np.zeros(small)
     single = np.zeros(16 * (depth + 1) * inputs)  # normals of the readout, then of the bias coordinates of all layers
     k, s, b = np.zeros(small), np.zeros(small), np.zeros(small)
     root, product, f = np.zeros(small), np.zeros(small), np.zeros(small)
@@ -173,21 +196,21 @@ def tangent(
                 store(factors, at + i, load(root, i))
             if layer > depth:
                 break
-            gamma = f8(1.0)
+            common = f8(1.0)
             if homogeneous:
                 top = load(s, 0)
                 for t in range(1, inputs):
                     x = load(s, 16 * t * (size + 1))
                     top = where(x > top, x, top)
-                gamma = where(top > 0.0, half_power(top), 1.0)
+                common = where(top > 0.0, half_power(top), 1.0)
             for t in range(inputs):
-                x = load(s, 16 * t * (size + 1)) * gamma * gamma
+                x = load(s, 16 * t * (size + 1)) * common * common
                 power = limited_power(x) if centred or t > 0 else f8(1.0)
                 store(spread, at + 16 * t, x)
                 store(scale, at + 16 * t, power)
-                store(unit, at + 16 * t, power * gamma)
+                store(unit, at + 16 * t, power * common)
             for i in range(0, small, 16):
-                store(coefficients, at + i, load(factors, at + i) * gamma)
+                store(coefficients, at + i, load(factors, at + i) * common)
             # units, upwards
             k[:] = 0.0
             s[:] = 0.0
@@ -254,6 +277,8 @@ def tangent(
         k[:] = 0.0
         store(b, 0, f8(1.0))
         exponent = f8(0.0)
+        for t in range(inputs):
+            store(omega, 16 * t, f8(1.0 if t > 0 else 0.0))
         step = np.sqrt(sigma_w2 / width)
         bias = np.sqrt(sigma_b2)
         for layer in range(depth, 0, -1):
@@ -280,17 +305,21 @@ def tangent(
                             x = x + load(single, 16 * ((depth + 1 - layer) * inputs + t)) * bias
                         store(crossed, i, x)
                 agree(k, root, crossed, at, factors, above, inputs, size, questions, f)
-            top = load(b, 0)
-            for t in range(1, inputs):
-                x = load(b, 16 * t * (size + 1))
-                top = where(x > top, x, top)
-            top = top * (scale_fresh * scale_fresh)
-            gamma = where(top > 0.0, half_power(top), 1.0)
+            choose_basis(omega, b, spread, at, inputs, size, root, f)
             for t in range(inputs):
+                top = f8(0.0)
+                for q in range(t + 1):
+                    x = load(root, 16 * (t * size + q))
+                    top = top + x * x
+                top = top * (scale_fresh * scale_fresh)
+                power = where(top > 0.0, half_power(top), 1.0)
+                power = where(load(omega, 16 * t) > 0.0, load(gamma, 0), power) if t > 0 else power
+                store(gamma, 16 * t, power)
+                store(close, 16 * t, load(omega, 16 * t))
                 for q in range(inputs):
                     i = 16 * (t * size + q)
-                    store(fresh, i, load(root, i) * gamma * scale_fresh)
-                    store(told, i, load(f, i) * gamma * (step * step) / load(unit, at + 16 * q))
+                    store(fresh, i, load(root, i) * power * scale_fresh)
+                    store(told, i, load(f, i) * power * (step * step) / load(unit, at + 16 * q))
             # units
             b[:] = 0.0
             k[:] = 0.0
@@ -306,17 +335,20 @@ def tangent(
                         True, u0, h0, h, p, 0, length,
                     )  # fmt: skip
                 back_propagate(
-                    z, place + layer_size, stride, h, p, h_at, h_stride, count, fresh, told, inputs, size, u0, d, length
-                )
+                    z, place + layer_size, stride, h, p, h_at, h_stride, count, fresh, told, close, inputs, size,
+                    u0, d, length,
+                )  # fmt: skip
                 add_gram(d, 0, length, size, count, b)
                 if layer > 1:
                     add_products(d, 0, length, z, place, stride, size, inputs, count, k)
             if united:
                 add_lanes(b)
                 add_lanes(k)
-            for i in range(0, small, 16):
-                store(b, i, load(b, i) / (gamma * gamma))
-                store(k, i, load(k, i) / gamma)
+            for t in range(inputs):
+                for q in range(inputs):
+                    i, power = 16 * (t * size + q), load(gamma, 16 * t)
+                    store(b, i, load(b, i) / (power * load(gamma, 16 * q)))
+                    store(k, i, load(k, i) / power)
             top = load(b, 0)
             for t in range(1, inputs):
                 x = load(b, 16 * t * (size + 1))
@@ -331,5 +363,10 @@ def tangent(
             for t in range(inputs):
                 for q in range(t + 1):
                     x = load(b, 16 * (t * size + q))
+                    if t > 0:
+                        x = x + load(omega, 16 * t) * load(b, 16 * q * size)
+                    if q > 0:
+                        x = x + load(omega, 16 * q) * load(b, 16 * t * size)
+                        x = x + load(omega, 16 * t) * load(omega, 16 * q) * load(b, 0)
                     store(b_grams, (((layer - 1) * inputs + t) * inputs + q) * lot + group, x)
                     store(b_grams, (((layer - 1) * inputs + q) * inputs + t) * lot + group, x)

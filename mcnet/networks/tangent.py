@@ -95,7 +95,7 @@ def of_one_output(backend: Backend, point: Point, start: Array, chain: TangentCh
             for layer in range(point.depth):
                 alpha, beta = alphas_betas[layer]
                 k = _plain_entry(chain.h[:, layer - 1, ...] if layer else start, i, j)
-                theta = theta + _plain_entry(b[:, layer, ...], i, j) * (alpha * k + beta)
+                theta = theta + b[:, layer, i, j] * (alpha * k + beta)
             entries[i, j] = entries[j, i] = theta
     rows = [entries[i, j] for i in range(inputs) for j in range(inputs)]
     return xp.reshape(xp.stack(rows, axis=1), (-1, inputs, inputs))

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from mcnet import inputs, streams
 from mcnet.backend import Backend
-from mcnet.kernels import grams
 from mcnet.networks import dense, tangent
 from mcnet.networks.jacobian import Spectrum
 from mcnet.networks.kernel_operator import KernelOperator
@@ -104,7 +103,7 @@ def tangent_chain(point: Point, seed: int, ensemble: Ensemble, needs: Set[str]) 
     )
     sample = Sample(backend, backend.fetch(layers.u), _with_inputs(backend.fetch(start), backend.fetch(layers.h)))
     if "errors" in needs:
-        lengths = np.matrix_transpose(grams.plain_lengths(backend.fetch(layers.b)))  # (N, T, depth)
+        lengths = np.diagonal(backend.fetch(layers.b), axis1=2, axis2=3).swapaxes(1, 2)  # (N, T, depth)
         sample = replace(sample, error_length=lengths, error_exponent=backend.fetch(layers.exponent))
     if "tangent" in needs:
         theta = tangent.of_one_output(backend, point, start, layers)
