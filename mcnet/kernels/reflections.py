@@ -74,18 +74,22 @@ def frame(xp: Any, draw: Callable[[int, int, int], Array], size: int, count: int
         n and m <= n.
     """
     blocks, signs = [], []
+    triangle: Array = None
+    one: Array = None
     for first in range(0, count, BLOCK):
         rows = min(BLOCK, count - first)
         v = draw(first, rows, size - first)
-        triangle = xp.triu(xp.ones_like(v[0, :, :rows]))
-        one = triangle - xp.triu(triangle, k=1)
-        v[:, :, :rows] *= triangle
-        lengths = xp.sqrt(xp.vecdot(v, v))  # (N, rows)
-        leading = xp.linalg.diagonal(v[:, :, :rows])
+        if triangle is None:
+            triangle = xp.triu(xp.ones_like(v[0, :, :rows]))
+            one = triangle - xp.triu(triangle, k=1)
+        v[:, :, :rows] *= triangle[:rows, :rows]
+        squares = _squares(xp, v)  # (N, rows)
+        lengths = xp.sqrt(squares)
+        leading = xp.astype(xp.linalg.diagonal(v[:, :, :rows]), xp.float64)
         sign = xp.where(leading < 0.0, -xp.ones_like(leading), xp.ones_like(leading))
-        v[:, :, :rows] += one * (sign * lengths)[:, None, :]
-        blocks.append(Block(first, v, _solved(xp, v)))
-        signs.append(-sign)
+        v[:, :, :rows] += one[:rows, :rows] * xp.astype(sign * lengths, v.dtype)[:, None, :]
+        blocks.append(Block(first, v, _solved(xp, v, squares + lengths * xp.abs(leading))))
+        signs.append(xp.astype(-sign, v.dtype))
     return Frame(size, tuple(blocks), xp.expand_dims(xp.concat(signs, axis=1), axis=-1))
 
 
@@ -109,21 +113,31 @@ def apply_transpose(xp: Any, q: Frame, x: Array) -> Array:
     return q.signs * x[:, : q.signs.shape[1], :]
 
 
-def _solved(xp: Any, v: Array) -> Array:
-    """T V of equation (2)."""
+def _squares(xp: Any, v: Array) -> Array:
+    """Squared lengths of rows in float64: their rounding is that of Q."""
+    if xp is np:
+        return np.einsum("nij,nij->ni", v, v, dtype=np.float64)
+    wide = xp.astype(v, xp.float64)
+    return xp.vecdot(wide, wide)
+
+
+def _solved(xp: Any, v: Array, half: Array) -> Array:
+    """T V of equation (2); ``half`` (N, b) is half the diagonal of V V^T."""
     gram = xp.matmul(v, transpose(xp, v))
     if xp is not np:
         gram = xp.astype(gram, xp.float64)
-        upper = (xp.triu(gram) + xp.triu(gram, k=1)) / 2
-        return xp.matmul(xp.astype(xp.linalg.inv(upper), v.dtype), v)
-    from scipy.linalg import lapack
+        triangle = xp.triu(xp.ones_like(gram[0, :, :]))
+        one = triangle - xp.triu(triangle, k=1)
+        return xp.matmul(xp.astype(xp.linalg.inv(xp.triu(gram, k=1) + one * half[:, None, :]), v.dtype), v)
+    from scipy.linalg import blas
 
-    invert = lapack.strtri if v.dtype == np.float32 else lapack.dtrtri
+    solve = blas.strsm if v.dtype == np.float32 else blas.dtrsm
     diagonal = np.arange(gram.shape[1])
-    gram[:, diagonal, diagonal] = np.einsum("nij,nij->ni", v, v, dtype=np.float64) / 2
-    for g in gram:
-        g[...] = np.triu(invert(g)[0])
-    return gram @ v
+    gram[:, diagonal, diagonal] = half
+    solved = np.empty_like(v)
+    for g, rows, out in zip(gram, v, solved, strict=True):
+        out[...] = solve(1.0, g.T, rows.T, side=1, lower=1).T  # column-major BLAS sees the transposed equation
+    return solved
 
 
 def _reflect(xp: Any, x: Array, first: int, left: Array, right: Array) -> None:

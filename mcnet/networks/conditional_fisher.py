@@ -65,8 +65,9 @@ def through_layer(
     theta = xp.broadcast_to(length[:, None, None] * one, (u.shape[0], point.width, point.width))
     if below is not None:
         weighted = below.slope * below.theta * linalg.transpose(xp, below.slope)
-        half = matrix.product(weighted)  # W D Theta D
-        theta = theta + matrix.product(linalg.transpose(xp, half))
+        half, scale = matrix.product(weighted)  # W D Theta D
+        whole, _ = matrix.product(linalg.transpose(xp, half))
+        theta = theta + scale**2 * whole
     return Dual(theta, slopes(point, u, backend))
 
 

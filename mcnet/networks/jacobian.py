@@ -23,7 +23,6 @@ from mcnet import inputs
 from mcnet.backend import Backend
 from mcnet.kernels import graded, linalg
 from mcnet.networks import dense
-from mcnet.networks.dense import rescaled
 from mcnet.point import Point
 from mcnet.weights.explicit import ExplicitMatrix
 from mcnet.weights.laws import AbstractMatrix, Array, Ensemble
@@ -93,13 +92,24 @@ def through_layer(point: Point, below: Product | None, matrix: AbstractMatrix, u
     slope = slopes(point, u, backend)
     live = xp.count_nonzero(slope, axis=(1, 2))  # (N,)
     if below is None:
-        j, shift = rescaled(xp, slope * matrix.entries())
-        exponent = shift + backend.place(np.zeros(1))
+        j, scale = matrix.unscaled()
+        exponent = backend.place(np.zeros(1))
         known = backend.place(np.full(1, point.inputs.dimension))
     else:
-        j, shift = rescaled(xp, slope * matrix.product(below.j))
-        exponent, known = below.exponent + shift, below.rank
-    return Product(j, exponent, xp.where(live < known, live, known))
+        j, scale = matrix.product(below.j)
+        exponent, known = below.exponent, below.rank
+    # one power of two per network keeps float32 in range; it joins the factors that each row is multiplied with anyway
+    shift = _magnitude(xp, j)  # (N,)
+    factor = xp.astype(scale * xp.pow(xp.full_like(shift, 2.0), -shift), j.dtype)
+    return Product(j * (slope * factor[:, None, None]), exponent + shift, xp.where(live < known, live, known))
+
+
+def _magnitude(xp: Any, j: Array) -> Array:
+    """Exponent of two of the largest entry of each matrix, 0 where there is none: (N, M, n) -> (N,), float64."""
+    high, low = xp.max(j, axis=(1, 2)), xp.min(j, axis=(1, 2))
+    size = xp.astype(xp.where(high > -low, high, -low), xp.float64)
+    usable = (size > 0.0) & xp.isfinite(size)
+    return xp.where(usable, xp.floor(xp.log2(xp.where(usable, size, xp.ones_like(size)))), xp.zeros_like(size))
 
 
 def spectrum(point: Point, seed: int, product: Product, ensemble: Ensemble) -> Spectrum:
@@ -147,7 +157,7 @@ def _accumulated(point: Point, seed: int, which: int, ensemble: Ensemble) -> gra
             break
         assert isinstance(matrix, ExplicitMatrix)
         u, h = dense.activity(point, matrix, h, backend)
-        factor = matrix.entries() if product is None else matrix.product(backend.place(product.q[None]))
-        product = graded.split(backend.fetch(slopes(point, u, backend) * factor)[0], product)
+        image, scale = matrix.unscaled() if product is None else matrix.product(backend.place(product.q[None]))
+        product = graded.split(backend.fetch(slopes(point, u, backend) * scale * image)[0], product)
     assert product is not None
     return product

@@ -146,6 +146,8 @@ def sub_batch(
         return max(1, min(by_memory, FUSED_BATCH))
     count = questions(point, needs)
     activity = 8 * count * max(point.width, point.inputs.dimension)
+    if needs & {"jacobian", "fisher"}:  # whole matrices go through the cache layer by layer
+        activity = max(activity, 3 * _matrix_bytes(point, precision))
     return int(max(1, min(by_memory, CACHE // activity)))
 
 

@@ -66,21 +66,28 @@ class ExplicitMatrix:
             total = total + part
         return total
 
-    def product(self, x: Array) -> Array:
-        """W x for whole matrices, their columns being vectors: (N, inputs, k) -> (N, units, k); no bias."""
+    def product(self, x: Array) -> tuple[Array, float]:
+        """W x without a factor, and the factor, for whole matrices: (N, inputs, k) -> (N, units, k); no bias.
+
+        A pass over a matrix costs a good part of the product: the factor can join another one.
+        """
         xp, layer = self._ensemble.backend.xp, self._layer
         if layer.law == "orthogonal":
-            return self._rotated(x * self._scale, self._wide)
-        return xp.matmul(self._rows(0, layer.units), x) * self._scale
+            return self._rotated(x, self._wide), self._scale
+        return xp.matmul(self._rows(0, layer.units), x), self._scale
 
     def entries(self) -> Array:
         """W itself, (N, units, inputs)."""
+        rows, scale = self.unscaled()
+        return rows * scale
+
+    def unscaled(self) -> tuple[Array, float]:
+        """W without a factor, and the factor."""
         xp, layer = self._ensemble.backend.xp, self._layer
         if layer.law != "orthogonal":
-            return self._rows(0, layer.units) * self._scale
-        one = self._ensemble.backend.place(np.eye(layer.inputs)[None] * self._scale)
-        one = xp.broadcast_to(xp.astype(one, self._ensemble.dtype), (self._ensemble.count, *one.shape[1:]))
-        return self._rotated(one, self._wide)
+            return self._rows(0, layer.units), self._scale
+        one = xp.astype(self._ensemble.backend.place(np.eye(layer.inputs)[None]), self._ensemble.dtype)
+        return self._rotated(xp.broadcast_to(one, (self._ensemble.count, *one.shape[1:])), self._wide), self._scale
 
     @property
     def _wide(self) -> bool:
