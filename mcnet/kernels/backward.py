@@ -49,11 +49,10 @@ def add_products(
 def back_propagate(
     g: Units,
     g_at: int,
-    g_stride: int,
+    stride: int,
     h: Units,
     p: Units,
     h_at: int,
-    h_stride: int,
     count: int,
     fresh: Units,
     told: Units,
@@ -68,20 +67,20 @@ def back_propagate(
 
     Then d_t = p_t y_t + close_t (p_t - p_0) y_0.
     """
-    g1, h1 = g_at + g_stride, h_at + h_stride
+    g1, h1 = g_at + stride, h_at + stride
     for t in range(inputs):
         f0, f1 = load(fresh, 16 * t * size), load(fresh, 16 * (t * size + 1))
         a0, a1 = load(told, 16 * t * size), load(told, 16 * (t * size + 1))
-        slope, omega = h_at + t * h_stride, load(close, 16 * t)
+        slope, omega = h_at + t * stride, load(close, 16 * t)
         for i in range(0, 16 * count, 16):
             y = fma(a1, load(h, h1 + i), a0 * load(h, h_at + i))
             y = fma(f0, load(g, g_at + i), y)
             if t > 0:
                 y = fma(f1, load(g, g1 + i), y)
             for s in range(2, inputs):
-                y = fma(load(told, 16 * (t * size + s)), load(h, h_at + s * h_stride + i), y)
+                y = fma(load(told, 16 * (t * size + s)), load(h, h_at + s * stride + i), y)
             for s in range(2, t + 1):
-                y = fma(load(fresh, 16 * (t * size + s)), load(g, g_at + s * g_stride + i), y)
+                y = fma(load(fresh, 16 * (t * size + s)), load(g, g_at + s * stride + i), y)
             slope_t = load(p, slope + i)
             if t == 0:
                 store(y0, i, y)

@@ -22,7 +22,7 @@ import numpy as np
 
 from mcnet.kernels.backward import add_products, agree, back_propagate, normal
 from mcnet.kernels.lanes import Matrix, Units, add_gram, add_lanes, factor, fill, limited_power
-from mcnet.kernels.printed import dphi, kink_product, phi, phi_dphi
+from mcnet.kernels.printed import dphi, kink_product, phi_dphi
 from mcnet.kernels.simd import (
     any_lane,
     compiled,
@@ -57,15 +57,13 @@ def activate(
     scale: Units,
     spread: Units,
     threshold: float,
-    slopes: bool,
     u0: Units,
     h0: Units,
     h: Units,
     p: Units,
     h_at: int,
-    h_stride: int,
 ) -> None:
-    """h = phi(a z) in the difference basis, times the scale of each row; with ``slopes`` also p = phi' of every input.
+    """h = phi(a z) in the difference basis, times the scale of each row; p = phi' of every input.
 
     A small difference of phi is the difference of u times the mean slope between, by two nodes (unless there is a kink
     between): it keeps all its digits however small it is. ``spread`` says its size.
@@ -73,11 +71,8 @@ def activate(
     a00, scale0 = load(a, a_at), load(scale, a_at)
     for i in range(0, 16 * count, 16):
         u = a00 * load(z, z_at + i)
-        if slopes:
-            y, slope = phi_dphi(u)
-            store(p, h_at + i, slope)
-        else:
-            y = phi(u)
+        y, slope = phi_dphi(u)
+        store(p, h_at + i, slope)
         store(u0, i, u)
         store(h0, i, y)
         store(h, h_at + i, y * scale0)
@@ -86,17 +81,14 @@ def activate(
         first, second, scale_t = load(a, at), load(a, at + 16), load(scale, a_at + 16 * t)
         near = load(spread, a_at + 16 * t) < threshold
         some_near = any_lane(near)
-        row = h_at + t * h_stride
+        row = h_at + t * stride
         for i in range(0, 16 * count, 16):
             u = fma(second, load(z, z_at + stride + i), first * load(z, z_at + i))
             for s in range(2, t + 1):
                 u = fma(load(a, at + 16 * s), load(z, z_at + s * stride + i), u)
             v = load(u0, i)
-            if slopes:
-                y, slope = phi_dphi(v + u)
-                store(p, row + i, slope)
-            else:
-                y = phi(v + u)
+            y, slope = phi_dphi(v + u)
+            store(p, row + i, slope)
             y = y - load(h0, i)
             if some_near:
                 smooth = u * (dphi(fma(u, NODE, v)) + dphi(fma(u, 1.0 - NODE, v))) * 0.5
@@ -159,9 +151,7 @@ def tangent(
     stride = 64 * blocks + 16  # 16: rows of powers of two would share their place in the cache
     layer_size, small = size * stride, 16 * size * size
     z = np.zeros(2 * depth * layer_size, real)  # of every layer: forward rows, backward rows
-    kept = size * length if homogeneous else depth * layer_size  # phi and phi' of a homogeneous one are made again
-    h, p = np.zeros(kept, real), np.zeros(kept, real)
-    h_stride = length if homogeneous else stride
+    h, p = np.zeros(depth * layer_size, real), np.zeros(depth * layer_size, real)
     u0, h0, d = np.empty(length, real), np.empty(length, real), np.zeros(size * length, real)
     # small matrices and scales, of every layer
     factors, crossed = np.zeros((depth + 1) * small), np.zeros(depth * small)
@@ -228,19 +218,33 @@ def tangent(
                         t, place_t, tag = row - inputs, place + (size + row - inputs) * stride, back | (layer + 1)
                     fill(z, place_t, first, some, width, united, network, tag, t, k0, k1)
                 add_gram(z, place, stride, size, count, s)
-                h_at = 0 if homogeneous else kept_base + 64 * first
+                h_at = kept_base + 64 * first
                 activate(
-                    z, place, stride, count, coefficients, at, inputs, size, scale, spread, threshold,
-                    not homogeneous, u0, h0, h, p, h_at, h_stride,
-                )  # fmt: skip
+                    z,
+                    place,
+                    stride,
+                    count,
+                    coefficients,
+                    at,
+                    inputs,
+                    size,
+                    scale,
+                    spread,
+                    threshold,
+                    u0,
+                    h0,
+                    h,
+                    p,
+                    h_at,
+                )
                 if united and not centred and 64 * (first + some) > width:
                     numbers = (lane_numbers() + 16 * (first + some - 1)) << 2
                     for t in range(inputs):
                         for i in range(4):
-                            last = h_at + t * h_stride + 64 * (some - 1) + 16 * i
+                            last = h_at + t * stride + 64 * (some - 1) + 16 * i
                             store(h, last, where(numbers + i < width, load(h, last), 0.0))
-                add_gram(h, h_at, h_stride, size, count, k)
-                add_products(h, h_at, h_stride, z, place + layer_size, stride, size, questions, count, product)
+                add_gram(h, h_at, stride, size, count, k)
+                add_products(h, h_at, stride, z, place + layer_size, stride, size, questions, count, product)
             if united:
                 add_lanes(k)
                 add_lanes(s)
@@ -328,16 +332,24 @@ def tangent(
                 some = min(BLOCKS, blocks - first)
                 count = 4 * some if united else min(4 * some, width - 4 * first)
                 place = base + 64 * first
-                h_at = 0 if homogeneous else kept_base + 64 * first
-                if homogeneous:
-                    activate(
-                        z, place, stride, count, coefficients, at, inputs, size, scale, spread, threshold,
-                        True, u0, h0, h, p, 0, length,
-                    )  # fmt: skip
+                h_at = kept_base + 64 * first
                 back_propagate(
-                    z, place + layer_size, stride, h, p, h_at, h_stride, count, fresh, told, close, inputs, size,
-                    u0, d, length,
-                )  # fmt: skip
+                    z,
+                    place + layer_size,
+                    stride,
+                    h,
+                    p,
+                    h_at,
+                    count,
+                    fresh,
+                    told,
+                    close,
+                    inputs,
+                    size,
+                    u0,
+                    d,
+                    length,
+                )
                 add_gram(d, 0, length, size, count, b)
                 if layer > 1:
                     add_products(d, 0, length, z, place, stride, size, inputs, count, k)
