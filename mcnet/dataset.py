@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mcnet import vetting
 from mcnet.dataset_schema import Array, Group, Schema, fill_value, padded
 from mcnet.errors import DataError
 
@@ -45,29 +46,11 @@ def open_dataset(path: str | Path) -> xarray.DataTree:
         if not (file / "dataset.h5").exists():
             raise DataError(f"{file}: holds no dataset.h5. Make it with: mcnet pack {file}")
         file = file / "dataset.h5"
-    _require_readable(file)
+    vetting.require_readable(file)
     try:
         return xarray.open_datatree(file, engine="h5netcdf")
     except (OSError, LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
         raise DataError(f"{file}: is damaged ({type(error).__name__}).") from error
-
-
-def _require_readable(path: Path) -> None:
-    import h5py
-
-    from mcnet import dataset_checks
-
-    if not path.exists():
-        raise DataError(f"{path}: there is no such file.")
-    if not path.is_file():
-        raise DataError(f"{path}: is no regular file.")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise DataError(f"{path}: is damaged, or no HDF5 file ({error}).") from error
-    with file:
-        dataset_checks.require_version(file, str(path))
-        dataset_checks.require_sound(file, str(path))
 
 
 def assemble(schema: Schema, source: Source) -> xarray.DataTree:

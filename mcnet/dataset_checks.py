@@ -9,17 +9,17 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from mcnet.dataset_schema import FORMAT_VERSION
 from mcnet.errors import DataError
 from mcnet.hdf5_checks import require_plain
-from mcnet.scenario_schema import MAX_WIDTH
-from mcnet.scenario_text import quote
+
+FORMAT_VERSION = 1
+"""Of the datasets that this version writes, and the newest that it reads."""
 
 _NUMBERS = {
-    "width": (1, MAX_WIDTH),
+    "width": (1, 2**26),
     "depth": (1, 100_000),
     "inputs": (1, 1_000_000),
-    "input_dimension": (1, MAX_WIDTH),
+    "input_dimension": (1, 2**26),
     "outputs": (0, 1_000_000),
     "n_networks": (0, 2**32),
     "train_biases": (0, 1),
@@ -52,7 +52,8 @@ def require_version(file: h5py.File, where: str) -> None:
     if not str(_attribute(file, "Conventions")).startswith("mcnet-") or not isinstance(version, np.integer | int):
         raise DataError(f"{where}: is not a dataset of mcnet.")
     if version > FORMAT_VERSION:
-        writer = quote(str(_attribute(file, "mcnet_version") or "unknown"))[1:-1]
+        writer = str(_attribute(file, "mcnet_version") or "unknown")[:40]
+        writer = writer if writer.isprintable() else "unknown"
         raise DataError(
             f"{where}: was written by mcnet {writer} in format {version}; this mcnet reads formats up to "
             f"{FORMAT_VERSION}. Install mcnet {writer} or newer."
@@ -75,7 +76,7 @@ def require_sound(file: h5py.File, where: str) -> None:
     """
     require_plain(file, where)
     try:
-        told = _points(file) or next((text for group in _groups(file) if (text := _group(file, group))), "")
+        told = _points(file) or next((text for group in (file, *_groups(file)) if (text := _group(file, group))), "")
     except (OSError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"{where}: is damaged ({type(error).__name__}).") from error
     if told:
@@ -122,7 +123,16 @@ def _group(file: h5py.File, group: h5py.Group) -> str:
     for scale, name, more in (("network", "n_networks", 0), ("layer", "depth", 1)):
         if scale in group and drawn.any() and len(group[scale]) < int(file[name][...][drawn].max()) + more:
             return f"has fewer entries along {scale} than it says"
-    for data in group.values():
-        if math.prod(data.shape) > 2**60:
-            return f"claims {data.name[1:]} of more bytes than there are"
+    arrays = (child for child in group.values() if isinstance(child, h5py.Dataset))
+    return next((told for data in arrays if (told := _array(data))), "")
+
+
+def _array(data: h5py.Dataset) -> str:
+    """What is wrong with an array; "" if nothing is."""
+    if math.prod(data.shape) > 2**60:
+        return f"claims {data.name[1:]} of more bytes than there are"
+    if not data.is_scale:
+        for dim, size in zip(data.dims, data.shape, strict=True):
+            if len(dim) != 1 or dim[0].parent != data.parent or dim[0].shape != (size,):
+                return f"has dimensions of {data.name[1:]} that do not fit"
     return ""

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcnet import provenance
+from mcnet.dataset_checks import FORMAT_VERSION
 from mcnet.observables.jacobian import edges
 from mcnet.plan import Plan
 from mcnet.streams import STREAM_VERSION
 from mcnet.variables import Variable
 
-FORMAT_VERSION = 1
 CONVENTIONS = "mcnet-1"
 GRAM_BYTES = 64_000_000  # the Gram matrices of the inputs are stored up to this size of the whole variable
 

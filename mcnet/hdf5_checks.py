@@ -154,6 +154,7 @@ def _check_attributes(place: h5py.Group | h5py.Dataset) -> None:
         if name in _SCALES:
             if attribute.get_storage_size() > MAX_TEXT or kind.get_class() not in (h5t.VLEN, h5t.COMPOUND):
                 raise Foreign(f"has an attribute {name} of a foreign type")
+            _ = place.attrs[name]
             continue
         if attribute.shape != () or kind.get_class() not in (h5t.STRING, h5t.INTEGER, h5t.FLOAT):
             raise Foreign(f"has an attribute {name} that is neither a number nor a text")
