@@ -104,6 +104,7 @@ def check(draft: Draft, faults: Faults) -> None:
     _sampling(draft, faults)
     _last_layer(draft, faults)
     _sampler(draft, faults)
+    _theory(draft, faults)
 
 
 def _grid(draft: Draft, faults: Faults) -> None:
@@ -215,6 +216,15 @@ def _last_layer(draft: Draft, faults: Faults) -> None:
             ("network", "readout"),
             f"{outputs} outputs cannot be orthogonal at width {min(widths)}. "
             f'Write readout = "gaussian", or at most {min(widths)} outputs.',
+        )
+
+
+def _theory(draft: Draft, faults: Faults) -> None:
+    if "free-probability" in draft.analyze.theory and "uniform" in draft.axes().get("weights", ()):
+        faults.add(
+            ("analyze", "theory"),
+            '"free-probability" has laws for gaussian and orthogonal weights; uniform ones are expected to share the '
+            'limit of gaussian ones, not their corrections at finite width. Write weights = "gaussian", or remove it.',
         )
 
 

@@ -66,7 +66,10 @@ def check(draft: Draft, points: tuple[Point, ...], faults: Faults) -> None:
         observable, sampler = OBSERVABLES[name], draft.sampling.sampler
         if sampler != "auto" and sampler not in observable.samplers:
             other = " or ".join(f'"{each}"' for each in ("auto", *observable.samplers))
-            faults.add(("sampling", "sampler"), f'"{sampler}" cannot give the measure {name}. Write sampler = {other}.')
+            why = f" {observable.limitation}" if observable.limitation else ""
+            faults.add(
+                ("sampling", "sampler"), f'"{sampler}" cannot give the measure {name}.{why} Write sampler = {other}.'
+            )
         told: set[str] = set()
         for number, point in enumerate(points, 1):
             for sentence in observable.check(point, options):

@@ -17,6 +17,7 @@ from mcnet.point import Point
 from mcnet.request import Request
 from mcnet.scenario import load
 from mcnet.theory import finite_width, fisher, jacobian, mean_field
+from mcnet.theory.spectrum import Spectrum
 
 _CRITICAL = 1e-6
 _ZERO = 1e-12  # rounding of a coefficient that vanishes
@@ -61,14 +62,24 @@ def _point(point: Point, request: Request) -> dict[str, Any]:
             notes.append("fisher: the formulas are for inputs of one length and one correlation")
         else:
             add("fisher", lambda: _fisher(point))
-    if "jacobian" in request.measures:
-        count = request.measures["jacobian"].get("moments", 4)
+    if {"jacobian", "jacobian_lambda_max"} & request.measures.keys():
+        count = request.measures.get("jacobian", {}).get("moments", 4)
         add(
             "jacobian",
             lambda: _jacobian(
                 point.activation, point.weights, point.sigma_w2, point.sigma_b2, point.depth, _length(point), count
             ),
         )
+    if "conditional_fim" in request.measures:
+        add(
+            "conditional_fim",
+            lambda: _conditional_fim(
+                point.activation, point.weights, point.sigma_w2, point.sigma_b2, point.depth, _length(point)
+            ),
+        )
+    if "conjugate_kernel" in request.measures:
+        ratio = point.inputs.count / point.width
+        add("conjugate_kernel", lambda: _conjugate_kernel(point, ratio))
     return {**result, "notes": notes}
 
 
@@ -226,6 +237,34 @@ def _jacobian(
     }
 
 
+@cache
+def _conditional_fim(
+    activation: Activation, weights: str, sigma_w2: float, sigma_b2: float, depth: int, q_hat_0: float
+) -> dict[str, Any]:
+    q = mean_field.lengths(activation, sigma_w2, sigma_b2, q_hat_0, depth)
+    return _bulk(jacobian.conditional_fim(activation, weights, sigma_w2, sigma_b2, depth, q))
+
+
+def _conjugate_kernel(point: Point, ratio: float) -> dict[str, Any]:
+    from mcnet.theory.kernel_bulk import conjugate_kernel_bulk
+
+    if point.weights != "gaussian" or point.inputs.kind != "gaussian" or point.inputs.c0:
+        raise ValueError("the bulk is derived for gaussian weights and independent gaussian inputs")
+    law = conjugate_kernel_bulk(
+        point.activation, point.sigma_w2, point.sigma_b2, point.depth, ratio, q_hat_0=_length(point)
+    )
+    return {"inputs_over_width": ratio, **_bulk(law)}
+
+
+def _bulk(law: Spectrum) -> dict[str, Any]:
+    return {
+        "mean": law.mean,
+        "second_moment": law.second_moment,
+        "lambda_max": float(law.lambda_max),
+        "atoms": [[float(place), float(mass)] for place, mass in law.atoms],
+    }
+
+
 def text(result: dict[str, Any]) -> str:
     """The predictions as tables, one row for every point that differs in more than what the theory ignores."""
     points = result["points"]
@@ -255,6 +294,8 @@ def text(result: dict[str, Any]) -> str:
     )
     block("Fisher information matrix", "fisher", dict)
     block("Jacobian, eigenvalues of J J^T", "jacobian", _jacobian_row, without=("width",))
+    block("Fisher information of one input with M outputs, over M", "conditional_fim", _bulk_row, without=("width",))
+    block("Conjugate kernel, bulk of T inputs", "conjugate_kernel", _bulk_row)
     notes = list(dict.fromkeys(note for entry in points for note in entry["notes"]))
     blocks += ["\n".join(f"no {note}" for note in notes[:10])] if notes else []
     return "\n\n".join(blocks)
@@ -285,5 +326,12 @@ def _expansion_row(curves: dict[str, Any]) -> dict[str, Any]:
 
 def _jacobian_row(law: dict[str, Any]) -> dict[str, Any]:
     row = {f"mu_{order}": value for order, value in enumerate(law["moments"], 1)}
-    atoms = ", ".join(f"{mass:.4g} at {place:.4g}" for place, mass in law["atoms"])
-    return {**row, "lambda_min": law["lambda_min"], "lambda_max": law["lambda_max"], "atoms": atoms or None}
+    return {**row, "lambda_min": law["lambda_min"], "lambda_max": law["lambda_max"], "atoms": _atoms(law)}
+
+
+def _bulk_row(law: dict[str, Any]) -> dict[str, Any]:
+    return {**{name: value for name, value in law.items() if name != "atoms"}, "atoms": _atoms(law)}
+
+
+def _atoms(law: dict[str, Any]) -> str | None:
+    return ", ".join(f"{mass:.4g} at {place:.4g}" for place, mass in law["atoms"]) or None

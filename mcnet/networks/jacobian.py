@@ -32,6 +32,10 @@ GRAM_RATIO, SVD_RATIO = 1e-6, 1e-12
 """Smallest ratios of singular values that a Gram matrix and an SVD give to three digits."""
 
 
+RESCALED_EVERY = 4
+"""Layers between two divisions by a power of two: a look at every entry costs a twentieth of a product."""
+
+
 class Product(NamedTuple):
     """The Jacobian up to some layer.
 
@@ -42,11 +46,13 @@ class Product(NamedTuple):
     exponent : Array, shape (N,), float64
     rank : Array, shape (N,), int64
         Fewest units with phi' != 0 of a layer so far, at most M_0.
+    layers : int
     """
 
     j: Array
     exponent: Array
     rank: Array
+    layers: int
 
 
 class Spectrum(NamedTuple):
@@ -92,16 +98,18 @@ def through_layer(point: Point, below: Product | None, matrix: AbstractMatrix, u
     slope = slopes(point, u, backend)
     live = xp.count_nonzero(slope, axis=(1, 2))  # (N,)
     if below is None:
-        j, scale = matrix.unscaled()
-        exponent = backend.place(np.zeros(1))
+        entries, scale = matrix.unscaled()
         known = backend.place(np.full(1, point.inputs.dimension))
-    else:
-        j, scale = matrix.product(below.j)
-        exponent, known = below.exponent, below.rank
-    # one power of two per network keeps float32 in range; it joins the factors that each row is multiplied with anyway
-    shift = _magnitude(xp, j)  # (N,)
-    factor = xp.astype(scale * xp.pow(xp.full_like(shift, 2.0), -shift), j.dtype)
-    return Product(j * (slope * factor[:, None, None]), exponent + shift, xp.where(live < known, live, known))
+        rank = xp.where(live < known, live, known)
+        return Product(entries * (slope * scale), backend.place(np.zeros(u.shape[0])), rank, 1)
+    j, scale = matrix.product(below.j)
+    factor, exponent, layers = slope * scale, below.exponent, below.layers + 1
+    if layers % RESCALED_EVERY == 0:  # one power of two per network keeps float32 in range
+        shift = _magnitude(xp, j)  # (N,)
+        factor = factor * xp.astype(xp.pow(xp.full_like(shift, 2.0), -shift), j.dtype)[:, None, None]
+        exponent = exponent + shift
+    j *= factor
+    return Product(j, exponent, xp.where(live < below.rank, live, below.rank), layers)
 
 
 def _magnitude(xp: Any, j: Array) -> Array:

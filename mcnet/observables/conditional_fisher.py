@@ -66,5 +66,6 @@ OBSERVABLES = {
         check=lambda point, options: [],
         evaluate=_evaluate,
         sizes=lambda point, options: {"rank": point.width, "order": options.get("moments", MOMENTS)},
+        limitation="A full spectrum needs whole matrices, which are never built there.",
     )
 }

@@ -198,6 +198,8 @@ OBSERVABLES = {
         check=_check,
         evaluate=_evaluate,
         sizes=_sizes,
+        limitation="A full spectrum needs whole matrices, which are never built there; "
+        "the measure jacobian_lambda_max needs products only.",
     ),
     "jacobian_lambda_max": Observable(
         name="jacobian_lambda_max",

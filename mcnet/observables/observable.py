@@ -67,6 +67,8 @@ class Observable:
         ``(point, options, sample)`` -> one :class:`Values` per variable.
     sizes : callable
         ``(point, options)`` -> size of each dimension of its variables.
+    limitation : str
+        Why a sampler is not among them and what to do instead, as a sentence.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Observable:
     check: Callable[[Point, Options], list[str]]
     evaluate: Callable[[Point, Options, Any], tuple[Values, ...]]
     sizes: Callable[[Point, Options], Mapping[str, int]]
+    limitation: str = ""
 
 
 def _layers_complaint(value: Any) -> str | None:
