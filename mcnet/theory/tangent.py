@@ -13,8 +13,18 @@ from numpy.typing import ArrayLike
 from mcnet import activations
 from mcnet.theory import mean_field
 from mcnet.theory.gaussian import ActivationLike, Floats
+from mcnet.theory.kernel_bulk import conjugate_kernel_bulk, kernel_bulk
 
-__all__ = ["gradient_descent", "gradient_flow", "kernel", "layer_factors", "learning_rate_bound", "regression"]
+__all__ = [
+    "conjugate_kernel_bulk",
+    "gradient_descent",
+    "gradient_flow",
+    "kernel",
+    "kernel_bulk",
+    "layer_factors",
+    "learning_rate_bound",
+    "regression",
+]
 
 
 def layer_factors(
