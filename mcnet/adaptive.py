@@ -158,7 +158,7 @@ def _families(plan: Plan) -> list[tuple[tuple[int, ...], float | None]]:
     assert plan.target is not None
     if plan.target["coefficient"] == "mean":
         return [((index,), None) for index in range(len(plan.points))]
-    limits = plan.target.get("limits", {})
+    limits = plan.target.get("limits") or {}
     return [
         (indices, limits.get(plan.points[indices[0]].key))
         for indices in families([planned.point for planned in plan.points])

@@ -21,7 +21,7 @@ Source = Callable[[int], Iterator[Mapping[str, Any]]]
 """For the index of a point: its shards in network order, each a mapping of ``group/name`` to an array of rows."""
 
 
-def write(path: Path, schema: Schema, source: Source, attributes: Mapping[str, str]) -> str:
+def write(path: Path, schema: Schema, source: Source, attributes: Mapping[str, str | int]) -> str:
     """Write a dataset.
 
     Parameters
@@ -31,7 +31,7 @@ def write(path: Path, schema: Schema, source: Source, attributes: Mapping[str, s
     schema : Schema
     source : Source
         The measured rows.
-    attributes : mapping of str to str
+    attributes : mapping of str to str or int
         Attributes of the root beside those of the schema.
 
     Returns

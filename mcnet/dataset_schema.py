@@ -7,6 +7,7 @@ coordinates ``depth``, ``n_rank`` and ``n_networks`` say how much of a row is re
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -154,7 +155,8 @@ def build(plan: Plan, contents: Sequence[Content], scenario_toml: str) -> Schema
         root = Group("", sizes, points, (variable,))
     names = sorted({variable.group for content in contents for variable, _ in content.layouts})
     measured = tuple(_measured_group(name, contents, points, plan.request.measures) for name in names)
-    return Schema(_attributes(plan, contents, scenario_toml), (root, *measured, _quality_group(contents, points)))
+    quality = _quality_group(contents, points, plan)
+    return Schema(_attributes(plan, contents, scenario_toml), (root, *measured, quality))
 
 
 def _measured_group(
@@ -256,8 +258,8 @@ def _shards(contents: Sequence[Content]) -> Array:
     return _array("n_shards", ("point",), counts, "number of shards that are real")
 
 
-def _quality_group(contents: Sequence[Content], points: tuple[Array, ...]) -> Group:
-    """One record per shard: who made it, and how. Outside the content digest."""
+def _quality_group(contents: Sequence[Content], points: tuple[Array, ...], plan: Plan) -> Group:
+    """One record per shard: who made it, and how; and the plan. Outside the content digest."""
     shape = (len(contents), max(len(content.ranges) for content in contents))
     fills: Mapping[type, Any] = {int: -1, float: np.nan, str: ""}
     columns: dict[str, Block] = {}
@@ -272,8 +274,10 @@ def _quality_group(contents: Sequence[Content], points: tuple[Array, ...]) -> Gr
         _array(name, ("point", "shard"), column.astype(str) if column.dtype == object else column, name)
         for name, column in sorted(columns.items())
     )
-    sizes = {"point": shape[0], "shard": shape[1]}
-    return Group("quality", sizes, (*points, _shards(contents)), variables)
+    packed = np.frombuffer(zlib.compress(plan.to_json().encode()), np.uint8)
+    plan_array = _array("plan", ("plan_byte",), packed, "plan.json of the run, compressed by zlib")
+    sizes = {"point": shape[0], "shard": shape[1], "plan_byte": packed.size}
+    return Group("quality", sizes, (*points, _shards(contents)), (*variables, plan_array))
 
 
 def _input_gram(contents: Sequence[Content]) -> NDArray[np.float64] | None:

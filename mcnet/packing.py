@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import socket
@@ -12,7 +13,7 @@ from typing import Any
 
 import h5py
 
-from mcnet import dataset_file, shards, vetting
+from mcnet import dataset_file, plan_record, rounds, shards, vetting
 from mcnet.dataset_schema import Content, build
 from mcnet.errors import DataError, DiskError
 from mcnet.plan import Plan
@@ -43,7 +44,8 @@ def pack(directory: Path, plan: Plan, scenario_toml: str) -> dict[str, Any]:
         return {"shards": count, "shards_planned": count, "content_digest": verify_dataset(target), "written": False}
     present, found, planned = _collect(directory, plan)
     report = {"shards": len(found), "shards_planned": planned}
-    digest = shards_digest(header for header, _ in found.values())
+    past = rounds.read(directory)
+    digest = _source_digest(present, found, past)
     current = digests_of(target)
     if current is not None and current[0] == digest:
         return {**report, "content_digest": current[1], "written": False}
@@ -61,7 +63,8 @@ def pack(directory: Path, plan: Plan, scenario_toml: str) -> dict[str, Any]:
     temporary = directory / f".{DATASET}.{socket.gethostname()}.{os.getpid()}.tmp"
     try:
         temporary.unlink(missing_ok=True)
-        written = dataset_file.write(temporary, schema, source, {"shards_digest": digest})
+        facts = {"shards_digest": digest, **plan_record.attributes(plan, past)}
+        written = dataset_file.write(temporary, schema, source, facts)
         if dataset_file.read_back(temporary) != written:
             raise DataError(f"{target}: reads back other than it was written, and was not kept. Check the disk.")
         with open(temporary, "rb") as packed:
@@ -83,7 +86,7 @@ def require_packed(directory: Path, plan: Plan) -> str:
     DataError
         If it does not.
     """
-    _, found, planned = _collect(directory, plan)
+    present, found, planned = _collect(directory, plan)
     if len(found) < planned:
         raise DataError(f"{directory}: {planned - len(found)} of {planned} shards are missing; nothing was removed.")
     target = directory / DATASET
@@ -93,7 +96,7 @@ def require_packed(directory: Path, plan: Plan) -> str:
         current = digests_of(target)
     except DataError as error:
         raise DataError(f"{error} {_KEPT} {directory}") from error
-    if current is None or current[0] != shards_digest(header for header, _ in found.values()):
+    if current is None or current[0] != _source_digest(present, found, rounds.read(directory)):
         raise DataError(f"{directory}: {DATASET} is not made of these shards. First: mcnet pack {directory}")
     try:
         return verify_dataset(target)
@@ -126,7 +129,7 @@ Found = dict[ShardName, tuple[Header, dict[str, Any]]]
 
 
 def _collect(directory: Path, plan: Plan) -> tuple[list[list[ShardName]], Found, int]:
-    """Shards that are there, by point and with their headers and records; how many are planned."""
+    """Shards of the result by point, headers and records of all that are there, how many are planned."""
     expected = [[ShardName(p.key, *span) for span in ranges(p.stops, p.batch)] for p in plan.points]
     everything = [name for names in expected for name in names]
     folder = directory / SHARDS
@@ -140,11 +143,22 @@ def _collect(directory: Path, plan: Plan) -> tuple[list[list[ShardName]], Found,
         )
     if not looked.found:
         raise DataError(f"{directory}: holds no shards.")
-    return [[name for name in names if name in looked.found] for names in expected], looked.found, len(everything)
+    first = plan.first_network
+    present = [[name for name in names if name in looked.found and name.start >= first] for names in expected]
+    if not any(present):
+        raise DataError(f"{directory}: holds nothing but a pilot so far. Continue with: mcnet resume {directory}")
+    return present, looked.found, len(everything)
 
 
 def _contents(directory: Path, present: Sequence[Sequence[ShardName]], found: Found) -> list[Content]:
-    return [_content(directory / SHARDS, [(name, found[name][1]) for name in names]) for names in present]
+    beginnings = {name.point: name for name in found if name.start == 0}
+    return [_content(directory / SHARDS, [(name, found[name][1]) for name in names], beginnings) for names in present]
+
+
+def _source_digest(present: Sequence[Sequence[ShardName]], found: Found, past: Sequence[rounds.Round]) -> str:
+    """Digest of the shards of the result, and of the rounds that led to them."""
+    digest = shards_digest(found[name][0] for names in present for name in names)
+    return hashlib.sha256(f"{digest} {json.dumps(past)}".encode()).hexdigest() if past else digest
 
 
 def shards_digest(headers: Iterable[Header]) -> str:
@@ -179,13 +193,19 @@ def _require_space(directory: Path, payload: int) -> None:
         )
 
 
-def _content(folder: Path, found: Sequence[tuple[ShardName, Mapping[str, Any]]]) -> Content:
+def _content(
+    folder: Path, found: Sequence[tuple[ShardName, Mapping[str, Any]]], beginnings: Mapping[str, ShardName]
+) -> Content:
     """What there is of a point; its first shard shows the variables, which all have in common."""
     if not found:
         return Content((), (), None, ())
     with shards.open_shard(folder / shards.shard_name(*found[0][0])) as file:
         layouts = tuple((variable, tuple(data.shape[1:])) for variable, data in shards.variables(file))
-        gram = file["input_gram"][...] if "input_gram" in file else None
+    gram = None
+    beginning = beginnings.get(found[0][0].point)
+    if beginning is not None:  # it may be a pilot, whose networks do not count
+        with shards.open_shard(folder / shards.shard_name(*beginning)) as file:
+            gram = file["input_gram"][...] if "input_gram" in file else None
     return Content(
         tuple((name.start, name.stop) for name, _ in found), layouts, gram, tuple(record for _, record in found)
     )

@@ -58,6 +58,8 @@ def read_document(text: str, where: str) -> dict[str, Any]:
         raise DataError(f"{where}: holds text that cannot be printed.")
     if not _DIGEST.fullmatch(document["digest"]):
         raise DataError(f"{where}: its digest is none.")
+    if "target" in document and not _is_target(document["target"]):
+        raise DataError(f"{where}: its target is none.")
     check_points(document, where)
     return document
 
@@ -101,6 +103,29 @@ def _is_point(entry: Any) -> bool:
         and all(name in parameters for name in _NAMED)
         and _is_plain(parameters, 3)
     )
+
+
+def _is_target(target: Any) -> bool:
+    """Whether it is what :func:`mcnet.scenario_target.plain` makes; whether it is measured, the rounds will see."""
+    if not isinstance(target, dict) or not _is_plain({**target, "limits": None}, 1):
+        return False
+    limits, error, most, layer = (target.get(name) for name in ("limits", "relative_error", "max_networks", "layer"))
+    return (
+        isinstance(target.get("observable"), str)
+        and target.get("coefficient") in ("1/M", "mean")
+        and target.get("limit") in ("free", "theory")
+        and isinstance(target.get("keep_pilot"), bool)
+        and type(error) is float
+        and 0 < error <= 1
+        and type(most) is int
+        and 0 < most < MAX_NETWORKS
+        and (layer is None or (type(layer) is int and layer >= 0))
+        and (limits is None or (isinstance(limits, dict) and all(map(_is_number, limits.values()))))
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is float and math.isfinite(value)
 
 
 def _is_plain(value: Any, depth: int) -> bool:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mcnet import runfiles, shards
+from mcnet import rounds, runfiles, shards
 from mcnet.errors import DataError, UsageError
 from mcnet.runfiles import DATASET, SHARDS
 from mcnet.shards import ShardName
@@ -55,6 +55,7 @@ def status(directory: str | Path) -> dict[str, Any]:
         for entry, names in zip(document["points"], spans, strict=True)
     ]
     planned = sum(len(names) for names in spans)
+    past, keys = rounds.read(place), [entry["key"] for entry in document["points"]]
     return {
         "title": document["title"],
         "shards": len(done),
@@ -67,7 +68,7 @@ def status(directory: str | Path) -> dict[str, Any]:
         "pruned": pruned,
         "seconds_since_last": _age(place / SHARDS) if done else None,
         "points": points,
-        "complete": len(done) == planned,
+        "complete": len(done) == planned and rounds.ended(past, document.get("target"), keys),
     }
 
 
@@ -175,6 +176,8 @@ def prune(directory: str | Path) -> int:
     place = Path(directory)
     plan = runfiles.load_plan(place)
     if not runfiles.is_pruned(place):
+        if not rounds.ended(rounds.read(place), plan.target, [planned.key for planned in plan.points]):
+            raise DataError(f"{place}: more networks may be needed; nothing was removed. First: mcnet resume {place}")
         digest = require_packed(place, plan)
         note = json.dumps({"content_digest": digest, "shards": len(plan.tasks)}) + "\n"
         shards.commit(place, runfiles.PRUNED, [note.encode()])  # first: from here on the dataset is the record
