@@ -12,6 +12,7 @@ from markupsafe import Markup
 from analysis.analyze import Analysis, judge_directory, replace_file
 from analysis.drawing import describe, svg
 from analysis.figures import drawings
+from analysis.spectrum_table import spectrum_table
 from analysis.table import Row
 
 FAR = 4.0  # deviations in standard errors that are marked
@@ -80,7 +81,12 @@ def render(analysis: Analysis) -> str:
             }
             for judged in families
         ],
-        tables=[_coefficient_table(analysis), _deviation_table(analysis), *_asked_table(analysis)],
+        tables=[
+            *spectrum_table(analysis.spectra, ROWS),
+            _coefficient_table(analysis),
+            _deviation_table(analysis),
+            *_asked_table(analysis),
+        ],
         provenance=[(name, attributes[name]) for name in _PROVENANCE if name in attributes],
         scenario=attributes.get("scenario_toml", ""),
     )
