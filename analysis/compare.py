@@ -12,6 +12,7 @@ from analysis import study
 from analysis.catalog import OBSERVABLES, predict
 from analysis.coefficients import fit_family
 from analysis.estimate import Floats, Moments, moments
+from analysis.fisher_rows import Spectra, fisher_rows, spectra
 from analysis.predictions import Predicted, Theory
 from analysis.study import Column, Family, Setting
 from analysis.table import SUPPORT, Row, Scales, comparison, expected_scales
@@ -33,6 +34,7 @@ class Judged(NamedTuple):
     verdict: Verdict
     left_out: dict[str, int]
     notes: list[str]
+    fisher: Spectra
 
 
 def judge_family(tree: xarray.DataTree, family: Family, theory: Theory) -> Judged:
@@ -58,7 +60,9 @@ def judge_family(tree: xarray.DataTree, family: Family, theory: Theory) -> Judge
     columns = study.columns(tree, family.first, sources)
     if not columns:  # spectra alone were measured
         nothing = Predicted(*(np.empty(0) for _ in range(5)))
-        return Judged(family, [], [], nothing, [], [], judge([], np.empty((0, 0)), 0.0), {}, [])
+        return Judged(
+            family, [], [], nothing, [], [], judge([], np.empty((0, 0)), 0.0), {}, [], spectra(tree, family, [])
+        )
     layers = study.thinned(family.first.depth)
     tabled = [j for j, column in enumerate(columns) if column.layer in (None, 0, *layers)]
     if not family.first.fluctuating:
@@ -75,6 +79,7 @@ def judge_family(tree: xarray.DataTree, family: Family, theory: Theory) -> Judge
     scales = expected_scales(family, table, of_table, predictions)
     left_out: dict[str, int] = {}
     rows = _point_rows(family, table, of_table, predictions, scales, left_out)
+    of_fisher, limits = fisher_rows(family, table, of_table, theory)
     fitted = fit_family(family, table, of_table, predictions, scales)
     _count(
         left_out, "coefficients in the verdict (the neglected orders are not small against the error)", fitted.beyond
@@ -85,11 +90,12 @@ def judge_family(tree: xarray.DataTree, family: Family, theory: Theory) -> Judge
         columns=columns,
         moments=measured,
         predicted=predicted,
-        comparisons=fitted.comparisons + rows,
+        comparisons=fitted.comparisons + rows + of_fisher,
         fits=fitted.fits,
         verdict=fitted.verdict,
         left_out=left_out,
         notes=_notes(family, columns, measured, theory),
+        fisher=spectra(tree, family, limits),
     )
 
 
@@ -174,7 +180,7 @@ def _notes(family: Family, columns: Sequence[Column], measured: Sequence[Moments
         reason = theory.why_no_coefficients(first)
         if reason is not None:
             notes.append(f"compared with the limit only: {reason}")
-    if first.inputs > study.MAX_INPUTS:
+    if first.inputs > study.MAX_INPUTS and any(column.inputs for column in columns):
         notes.append(f"of {first.inputs} inputs the first {study.MAX_INPUTS} and their pairs are analysed")
     for setting, m in zip(family.settings, measured, strict=True):
         missing = m.networks - m.defined

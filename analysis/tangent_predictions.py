@@ -31,10 +31,6 @@ def _cross_entries(setting: Setting, dims: tuple[str, ...]) -> Picks:
     return {(a, b): {"output_a": 0, "output_b": 1, "input_a": a, "input_b": b} for a, b in _pairs(setting)}
 
 
-def _smallest(setting: Setting, dims: tuple[str, ...]) -> Picks:
-    return {(): {"rank": setting.inputs * _outputs(setting) - 1}}
-
-
 def _pairs(setting: Setting) -> list[tuple[int, int]]:
     count = min(setting.inputs, MAX_INPUTS)
     return [(a, b) for a in range(count) for b in range(a, count)]
@@ -167,6 +163,7 @@ def _of_kernel(theory: Theory, setting: Setting, name: str) -> Curve:
     top = _scaled(_eigenvalue(theta, t - 1), 1.0 / t)
     function = {
         "fim_lambda_max": lambda: top,
+        "fim_lambda_top": lambda: top,
         "fim_trace": lambda: _scaled(_trace(theta), 1.0 / t),
         "fim_trace2": lambda: _scaled(_trace_of_square(theta), 1.0 / t**2),
         "learning_rate_bound": lambda: _scaled(_inverse(top), 2.0),
@@ -193,7 +190,7 @@ def _itself(column: Column, limits: Mapping[Column, float]) -> float:
     return abs(limits[column])
 
 
-def _spectral(name: str, group: str, symbol: str, power: int, variable: str = "") -> Observable:
+def _spectral(name: str, group: str, symbol: str, power: int) -> Observable:
     return Observable(
         name,
         group,
@@ -202,8 +199,6 @@ def _spectral(name: str, group: str, symbol: str, power: int, variable: str = ""
         _itself,
         lambda theory, setting, index: _of_kernel(theory, setting, name),
         backward=True,
-        picks=_smallest if name == "ntk_lambda_min" else None,
-        variable=variable,
         power=power,
     )
 
@@ -211,8 +206,9 @@ def _spectral(name: str, group: str, symbol: str, power: int, variable: str = ""
 TANGENT = (
     Observable("ntk", "ntk", None, r"\Theta", _diagonal, _ntk, True, _exact_ntk, _entries, power=1),
     Observable("ntk_cross", "ntk", None, r"\Theta_\times", _diagonal, _ntk_cross, True, None, _cross_entries, "ntk", 1),
-    _spectral("ntk_lambda_min", "ntk", r"\lambda_{\min}(\Theta)", 1, "ntk_eigenvalue"),
+    _spectral("ntk_lambda_min", "ntk", r"\lambda_{\min}(\Theta)", 1),
     _spectral("fim_lambda_max", "fim", r"\lambda_{\max}", 1),
+    _spectral("fim_lambda_top", "fim", r"\bar\lambda_{\mathrm{top}}", 1),
     _spectral("fim_trace", "fim", r"\mathrm{tr}\,F", 1),
     _spectral("fim_trace2", "fim", r"\mathrm{tr}\,F^2", 2),
     _spectral("learning_rate_bound", "fim", r"2/\lambda_{\max}", -1),

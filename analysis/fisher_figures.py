@@ -1,0 +1,224 @@
+"""Figures of the Fisher information: largest eigenvalues against the width, spectrum, learning-rate bound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from matplotlib import colormaps, rc_context
+from matplotlib.figure import Figure
+
+from analysis.compare import Judged
+from analysis.drawing import INK, STYLE, Drawing
+from analysis.estimate import Floats
+from analysis.fisher_rows import growth_exponent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+SHOWN = 6
+
+
+class _Series(NamedTuple):
+    label: str
+    widths: Floats
+    mean: Floats
+    error: Floats
+    theory: Floats
+
+
+def largest_eigenvalue(families: Sequence[Judged]) -> Drawing | None:
+    """lambda_max/M against M for every law, with theory; for several normalisations lambda_max and its exponents."""
+    series = _series(families)
+    if not series:
+        return None
+    normalized = len({judged.family.first.law["normalization"] for judged in families}) > 1
+    with rc_context(STYLE):
+        figure = Figure(figsize=(6.6, 3.9))
+        axis = figure.subplots()
+        fitted = []
+        for one, colour in zip(series, _COLOURS, strict=False):
+            unit = np.ones_like(one.widths) if normalized else one.widths
+            label = one.label
+            if one.widths.size >= 3:
+                slope, error = growth_exponent(one.widths, one.mean, one.error)
+                fitted.append(f"{one.label}: {slope:.3f} ± {error:.3f}")
+                label += f" ∝ $M^{{{slope:.2f} \\pm {error:.2f}}}$"
+            axis.errorbar(one.widths, one.mean / unit, one.error / unit, fmt="o", ms=4, lw=1, color=colour, label=label)
+            if np.isfinite(one.theory).any():
+                axis.plot(one.widths, one.theory / unit, color=colour, lw=1.1)
+            elif normalized:
+                axis.plot(one.widths, one.mean, color=colour, lw=0.7, ls=":")
+        axis.set_xscale("log", base=2)
+        axis.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+        if normalized:
+            axis.set_yscale("log")
+        axis.set_xlabel("width $M$")
+        axis.set_ylabel(r"$\langle\lambda_{\max}\rangle$" if normalized else r"$\langle\lambda_{\max}\rangle / M$")
+        axis.legend(loc="best")
+    caption = (
+        "Largest eigenvalue of the Fisher information (several outputs: mean of the C largest), mean over networks and "
+        "standard error; lines: leading-order theory, biases included where they are trained. "
+    )
+    caption += f"Growth exponents fitted over the widths: {'; '.join(fitted)}." if fitted else ""
+    return Drawing(figure, "Fisher information: largest eigenvalue against the width", caption)
+
+
+def _series(families: Sequence[Judged]) -> list[_Series]:
+    """Largest eigenvalues by law; families that differ in the number of inputs too are one series."""
+    groups: dict[str, list[Judged]] = {}
+    for judged in families:
+        law = {key: value for key, value in judged.family.first.law.items() if key != "inputs"}
+        groups.setdefault(repr(law), []).append(judged)
+    several = len({judged.family.first.law["normalization"] for judged in families}) > 1
+    found = []
+    for group in list(groups.values())[:SHOWN]:
+        rows = [row for judged in group for row in _rows(judged)]
+        if len(rows) >= 2:
+            table = np.array(sorted(rows))
+            law = group[0].family.first.law
+            label = str(law["normalization"]) if several else f"{law['activation']}"
+            if len({j.family.first.law["weights"] for j in families}) > 1:
+                label += f", {law['weights']}"
+            found.append(_Series(label, *table.T))
+    return found
+
+
+def _rows(judged: Judged) -> list[tuple[float, float, float, float]]:
+    """Width, mean, error, theory of the largest eigenvalue, in the units of F."""
+    names = {column.observable: j for j, column in enumerate(judged.columns)}
+    j = names.get("fim_lambda_top", names.get("fim_lambda_max"))
+    if j is None:
+        return []
+    limits = judged.fisher.limits or [None] * len(judged.moments)
+    standard = judged.family.first.law["parameterization"] == "standard"
+    rows = []
+    for setting, m, limit in zip(judged.family.settings, judged.moments, limits, strict=True):
+        unit = float(setting.width) if standard else 1.0
+        theory = np.nan
+        if limit is not None:
+            theory = limit.lambda_max if np.isfinite(limit.lambda_max) else limit.formula
+        rows.append((float(setting.width), unit * float(m.mean[j]), unit * float(m.mean_error[j]), theory))
+    return rows
+
+
+def spectrum(families: Sequence[Judged]) -> Drawing | None:
+    """Histogram of the eigenvalues at the largest width, with the outliers."""
+    shown = [judged for judged in families if judged.fisher.eigenvalues.shape[1:] > (4,)][:3]
+    if not shown:
+        return None
+    with rc_context(STYLE):
+        figure = Figure(figsize=(2.9 * max(len(shown), 2), 3.3))
+        for axis, judged in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
+            _histogram(axis, judged)
+    caption = (
+        "Eigenvalues that can differ from zero, of up to 200 networks of the largest width, per network and unit of "
+        "the logarithm. Dashed: leading-order theory of the C large eigenvalues, far from the bulk; all other "
+        "eigenvalues of the P x P matrix are zero."
+    )
+    return Drawing(figure, "Fisher information: spectrum and outliers", caption)
+
+
+def _histogram(axis: Axes, judged: Judged) -> None:
+    values, setting = judged.fisher.eigenvalues, judged.family.settings[-1]
+    positive = values[values > 1e-9 * np.nanmax(values)]
+    edges = np.geomspace(positive.min(), positive.max() * 1.02, 70)
+    outputs = int(setting.law["outputs"] or 1)
+    for part, colour, label in (
+        (values[:, outputs:], "#0072B2", "bulk"),
+        (values[:, :outputs], "#D55E00", f"{outputs} largest" if outputs > 1 else "largest"),
+    ):
+        counts, _ = np.histogram(part[np.isfinite(part)], edges)
+        axis.stairs(
+            counts / len(values) / np.diff(np.log(edges)), edges, fill=True, alpha=0.55, color=colour, label=label
+        )
+    limit = judged.fisher.limits[-1] if judged.fisher.limits else None
+    if limit is not None:
+        axis.axvline(limit.lambda_max if np.isfinite(limit.lambda_max) else limit.formula, color=INK, ls="--", lw=1)
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    axis.set_xlabel(r"eigenvalue $\lambda$")
+    axis.set_ylabel("eigenvalues per network and e-fold")
+    law = setting.law
+    axis.set_title(f"{law['activation']}, $M={setting.width}$, $T={setting.inputs}$, $C={outputs}$")
+    axis.legend(loc="upper right")
+
+
+def degeneracy(families: Sequence[Judged]) -> Drawing | None:
+    """How the C largest eigenvalues, equal in the limit, split at finite width."""
+    shown = next((judged for judged in families if _several(judged)), None)
+    if shown is None:
+        return None
+    outputs = int(shown.family.first.law["outputs"])
+    widths = shown.family.widths
+    limits = np.array([limit.formula if limit is not None else np.nan for limit in shown.fisher.limits])
+    exact = np.array([limit.lambda_max if limit is not None else np.nan for limit in shown.fisher.limits])
+    limits = np.where(np.isfinite(exact), exact, limits)
+    top = np.array(shown.fisher.top) / limits[:, None]  # (W, C + 1)
+    colours = colormaps["viridis"](np.linspace(0.0, 0.85, outputs))
+    with rc_context(STYLE):
+        figure = Figure(figsize=(5.8, 3.8))
+        axis = figure.subplots()
+        for k in range(outputs):
+            axis.plot(widths, top[:, k], "o-", color=colours[k], ms=3, lw=0.8)
+        axis.plot(
+            widths, top[:, :outputs].mean(1), "s", color=INK, ms=6, mfc="white", label=f"mean of the {outputs} largest"
+        )
+        axis.plot(widths, top[:, outputs], "v:", color="#B3261E", ms=4, lw=0.8, label=f"number {outputs + 1}: bulk")
+        axis.axhline(1.0, color=INK, lw=1, label="theory, all equal")
+        axis.set_xscale("log", base=2)
+        axis.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+        axis.set_xlabel("width $M$")
+        axis.set_ylabel(r"$\langle\lambda_i\rangle$ / theory")
+        axis.legend(loc="best")
+    caption = (
+        "Mean over networks of the largest eigenvalues, one line each, divided by leading-order theory, where all are "
+        "equal. The kernel blocks between two outputs have mean zero and a variance of order 1/M: they split the "
+        "eigenvalues by a relative M^(-1/2), so the first is no measure of the theory; the mean is."
+    )
+    return Drawing(figure, f"Fisher information: the {outputs} largest eigenvalues", caption)
+
+
+def _several(judged: Judged) -> bool:
+    outputs = int(judged.family.first.law["outputs"] or 1)
+    found = judged.fisher
+    return (
+        outputs > 1
+        and len(found.top) > 1
+        and all(len(t) > outputs for t in found.top)
+        and bool(found.limits)
+        and all(limit is not None for limit in found.limits)
+    )
+
+
+def bounds(families: Sequence[Judged]) -> Drawing | None:
+    """Distribution of the learning-rate bound over networks, at every width."""
+    shown = [judged for judged in families if judged.fisher.bounds and judged.fisher.limits][:3]
+    if not shown:
+        return None
+    with rc_context(STYLE):
+        figure = Figure(figsize=(2.9 * max(len(shown), 2), 3.3))
+        for axis, judged in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
+            colours = colormaps["viridis"](np.linspace(0.0, 0.85, len(judged.family.settings)))
+            for setting, values, limit, colour in zip(
+                judged.family.settings, judged.fisher.bounds, judged.fisher.limits, colours, strict=True
+            ):
+                top = np.nan if limit is None else limit.lambda_max if np.isfinite(limit.lambda_max) else limit.formula
+                ratio = np.sort(values[np.isfinite(values)]) * top / 2.0
+                if ratio.size and np.isfinite(top):
+                    axis.step(
+                        ratio, np.arange(1, ratio.size + 1) / ratio.size, color=colour, lw=1.2, label=f"{setting.width}"
+                    )
+            axis.axvline(1.0, color=INK, lw=0.9, ls="--")
+            axis.set_xlabel(r"$(2/\lambda_{\max})$ / theory")
+            axis.set_ylabel("share of networks below")
+            law = judged.family.first.law
+            axis.set_title(f"{law['activation']}, {law['weights']}")
+        axis.legend(title="width", loc="lower right")
+    caption = (
+        "Gradient descent on (1/2T) Σ|f − y|² is unstable above the learning rate 2/λ_max: its distribution over "
+        "random networks, relative to leading-order theory at the same width. It narrows like M^(-1/2)."
+    )
+    return Drawing(figure, "Learning-rate bound over networks", caption)
