@@ -70,8 +70,8 @@ def backward_limits(chain: Chain, sigma_w2: float) -> list[Array]:
     return limits
 
 
-def backward_chain(chain: Chain, sigma_w2: float, sigma_b2: float) -> list[Errors]:
-    """B^1, ..., B^(depth + 1), after :func:`fill_backward_noise` was called."""
+def backward_chain(chain: Chain, sigma_w2: float, sigma_b2: float, gradient_independence: bool = False) -> list[Errors]:
+    """B^1, ..., B^(depth + 1), after :func:`fill_backward_noise`; ``gradient_independence``: the first term only."""
     inputs, depth = chain.inputs, len(chain.layers)
     count = len(pairs(inputs))
     noises = len(chain.noise)
@@ -82,7 +82,7 @@ def backward_chain(chain: Chain, sigma_w2: float, sigma_b2: float) -> list[Error
         layer, above = chain.layers[number - 1], errors[0]
         violation = (
             np.zeros((inputs,) * 4)
-            if number == depth
+            if number == depth or gradient_independence
             else _violation(chain, number, above.b, overlap, sigma_w2, sigma_b2)
         )
         b = sigma_w2 * layer.m * above.b

@@ -90,6 +90,7 @@ def coefficients(
     fixed_inputs: bool = True,
     *,
     input_over_width: float = 1.0,
+    gradient_independence: bool = False,
 ) -> Coefficients:
     """Limits and 1/M coefficients of a dense network with one or two inputs.
 
@@ -114,6 +115,10 @@ def coefficients(
         False: the M_0 coordinates of the inputs are i.i.d. N(0, gram) in every network.
     input_over_width : float
         M_0/M. It enters alpha_1 of ``standard``, random inputs, and the first layer if it is orthogonal.
+    gradient_independence : bool
+        True: as if the weights of the backward pass were independent of those of the forward pass, the common
+        assumption of mean-field theory. Right in the limit and for variances to first order; it misses a part of
+        ``q_tilde_mean`` and ``ntk_mean`` (none in the diagonal for homogeneous activations).
 
     Returns
     -------
@@ -144,7 +149,7 @@ def coefficients(
     haar = weights == "orthogonal"
     chain = forward_chain(covariance, phi, haar, sigma_w2, sigma_b2, depth, fixed_inputs, input_over_width)
     fill_backward_noise(chain, backward_limits(chain, sigma_w2))
-    errors = backward_chain(chain, sigma_w2, sigma_b2)
+    errors = backward_chain(chain, sigma_w2, sigma_b2, gradient_independence)
     kernel = tangent_kernel(chain, errors, sigma_w2, alpha, beta, beta_shift)
 
     inputs = chain.inputs
