@@ -260,3 +260,26 @@ def test_small_networks_follow_the_law(weights, depth, mutant):
     assert distance(found, values) < 0.02
     wrong = jacobian.spectrum("tanh", weights, sigma_w2, 0.0, depth, mutant, points=300)
     assert distance(wrong, values) > 0.03
+
+
+def test_a_slow_transient_is_binned_and_keeps_its_mean():
+    q = 1.0 / (1.0 + 2.0 * np.arange(120))  # all different, as at criticality
+    found = jacobian.spectrum("tanh", "orthogonal", 1.0, 0.0, 120, q, points=200)
+    first, second = jacobian.moments("tanh", "orthogonal", 1.0, 0.0, 120, 2, q)
+    assert found.mass == pytest.approx(1.0, abs=1e-6)
+    assert quadrature(found, 1) == pytest.approx(first, rel=1e-6)
+    assert quadrature(found, 2) == pytest.approx(second, rel=3e-4)
+
+
+def test_cells_and_nodes_are_one_law():
+    """Off the axis both represent the law of phi'^2; at 1e-3 of the axis only the cells do."""
+    from mcnet.theory.free_probability import _cell_sums, _far_sums
+
+    for activation in ("tanh", "gelu", "elu"):
+        law = slope_law(activations.get(activation), 0.5)
+        fine = slope_law(activations.get(activation), 0.5, refine=6)
+        t = -np.exp(np.linspace(-8, 0.4, 40)) * np.exp(0.6j)
+        for cells, nodes in zip(_cell_sums(t, law), _far_sums(t, fine), strict=True):
+            np.testing.assert_allclose(cells, nodes, rtol=2e-5, atol=1e-6)
+        assert law.weights.sum() + law.zero == pytest.approx(1.0, abs=1e-12)
+        assert law.cells.mass.sum() + law.cells.atom_weights.sum() == pytest.approx(1.0 - law.zero, abs=1e-10)

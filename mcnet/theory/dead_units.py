@@ -26,8 +26,8 @@ def zero_mass(probability: float, depth: int, width: int) -> ZeroMass:
     Notes
     -----
     The n_l are taken as independent binomials, P(max <= k) = P(n <= k)^depth. That is exact for relu with Gaussian or
-    orthogonal weights, where the signs of u are independent and even, with or without biases. The mean exceeds the limit
-    ``probability`` by about sqrt(p (1 - p)/M) times the mean of the largest of ``depth`` normals.
+    orthogonal weights, where the signs of u are independent and even, with or without biases. The mean exceeds the
+    limit ``probability`` by about sqrt(p (1 - p)/M) times the mean of the largest of ``depth`` normals.
     """
     from scipy.stats import binom
 
