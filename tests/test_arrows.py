@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # What each room may import besides itself and the base; a room is a package, or the modules named for it.
 BASE = {
-    "activations", "closed_means", "errors", "expressions", "point", "request", "streams", "variables", "plugins",
+    "activations", "closed_means", "errors", "expressions", "point", "request", "streams", "variables",
 }  # fmt: skip
 ALLOWED: dict[str, set[str]] = {
     "base": set(),

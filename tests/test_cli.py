@@ -165,6 +165,17 @@ def test_check_tells_the_cost(mcnet: Callable[..., Result]) -> None:
     assert (result["points"], result["networks"], result["shards"], result["ok"]) == (4, 61, 16, True)
 
 
+def test_check_tells_the_pilot_of_a_target(mcnet: Callable[..., Result]) -> None:
+    told = mcnet("check", "adaptive")
+    assert told.exit_code == 0
+    first, second = told.stdout.splitlines()
+    assert first.startswith("5 points x 64 networks (a pilot), 5 shards, about ")
+    assert "an error of 5 % of the 1/M coefficient of c at layer 5" in second
+    assert "at most 1 000 000 networks at a point" in second
+    result = json.loads(mcnet("check", "adaptive", "--json").stdout)
+    assert (result["networks"], result["pilot"], result["target"]["relative_error"]) == (None, 64, 0.05)
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mcnet import machine, plugins
-from mcnet.commands.text import duration, plural, size
+from mcnet.commands.text import duration, plural, size, target_text
 from mcnet.errors import DiskError, UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ SAFETY = 2.3  # the shards, and 1.3 times their size again while the dataset is 
 
 
 class Cost(NamedTuple):
-    """What a plan costs, estimated; seconds are those of one core."""
+    """What a plan costs, estimated; seconds are those of one core. Of a study with a target: what its pilot costs."""
 
     shards: int
     networks: int
@@ -46,7 +46,8 @@ def cost(plan: Plan) -> Cost:
         if one.bytes_per_network > largest:
             advice = _advice(planned.point, plan.request_of(planned))
         largest = max(largest, one.bytes_per_network)
-        shard = max(shard, min(planned.batch, planned.networks) * one.stored_bytes_per_network)
+        largest_shard = planned.batch if plan.target is not None else min(planned.batch, planned.networks)
+        shard = max(shard, largest_shard * one.stored_bytes_per_network)
     return Cost(shards, networks, seconds, stored, largest, shard, advice)
 
 
@@ -108,8 +109,10 @@ def check(scenario: str, overrides: Sequence[str], plugin_names: Sequence[str], 
     Returns
     -------
     dict
-        ``title``, ``points``, ``networks`` (of a point), ``shards``, ``seconds`` (of one core),
-        ``bytes`` (on disk), ``memory`` (bytes, of one network and the results of one shard), ``samplers``, ``ok``.
+        ``title``, ``points``, ``networks`` (of a point; None with a target), ``shards``, ``seconds`` (of one core),
+        ``bytes`` (on disk), ``memory`` (bytes, of one network and the results of one shard), ``samplers``, ``ok``. With
+        a target also ``target``, and ``pilot``: networks of a point that are drawn first, whose shards, seconds and
+        bytes these are.
 
     Raises
     ------
@@ -132,6 +135,7 @@ def check(scenario: str, overrides: Sequence[str], plugin_names: Sequence[str], 
         "title": study.title,
         "points": len(plan.points),
         "networks": study.networks,
+        **({} if plan.target is None else {"pilot": plan.points[0].networks, "target": dict(plan.target)}),
         "shards": found.shards,
         "seconds": found.seconds,
         "bytes": found.stored_bytes,
@@ -142,11 +146,19 @@ def check(scenario: str, overrides: Sequence[str], plugin_names: Sequence[str], 
 
 
 def text(result: dict[str, Any]) -> str:
-    """One line."""
+    """One line; two where the networks follow from a target."""
     sampler = " and ".join(result["samplers"])
     exact = {"conditioned": "conditioned (exact)"}.get(sampler, sampler)
-    return (
-        f"{plural(result['points'], 'point')} x {plural(result['networks'], 'network')}, "
+    target = result.get("target")
+    drawn = plural(result["networks"] if target is None else result["pilot"], "network")
+    lines = [
+        f"{plural(result['points'], 'point')} x {drawn}{' (a pilot)' if target else ''}, "
         f"{plural(result['shards'], 'shard')}, about {duration(result['seconds'])} on one core, "
         f"{size(result['bytes'])} on disk, {size(result['memory'])} of memory. Sampler: {exact}. OK"
-    )
+    ]
+    if target is not None:
+        lines.append(
+            f"then as many as {target_text(target)} takes, "
+            f"at most {plural(target['max_networks'], 'network')} at a point"
+        )
+    return "\n".join(lines)

@@ -60,6 +60,13 @@ def size(count: float) -> str:
     raise AssertionError
 
 
+def target_text(target: Mapping[str, Any]) -> str:
+    """``an error of 5 % of the 1/M coefficient of c``."""
+    where = "" if target["layer"] is None else f" at layer {target['layer']}"
+    what = "1/M coefficient" if target["coefficient"] == "1/M" else "mean"
+    return f"an error of {100 * target['relative_error']:g} % of the {what} of {target['observable']}{where}"
+
+
 def benchmark_text(result: Mapping[str, Any]) -> str:
     """Rates of the kernels, one row for each chain."""
     explicit = result["explicit"]
