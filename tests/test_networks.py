@@ -10,7 +10,9 @@ import pytest
 from network_points import GRADIENT, SIGNAL, PlainNetwork, measured, point
 from same_law import assert_same_law
 
+from mcnet.kernels import cpu
 from mcnet.observables import costs
+from mcnet.point import Point
 from mcnet.weights import conditioned
 
 CASES: list[dict[str, Any]] = [
@@ -60,20 +62,30 @@ def test_fused_chain_and_asked_matrices_make_the_same_networks(
                 np.testing.assert_allclose(values, general[name], rtol=tolerance, atol=tolerance, err_msg=name)
 
 
-def both_ways(case: dict[str, Any], networks: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Asked and built: signal, gradients and their products, at every layer; other points, so other streams."""
-    where = point(**case)
+def columns(where: Point, sampler: str, networks: int, seed: int) -> np.ndarray[Any, Any]:
+    """Signal, gradients and their products at every layer, one row a network."""
     single = where.inputs.count == 1
-    measures = {"q": {}, "q_tilde": {}} if single else {"q": {}, "c": {"q_ab": True}, "q_tilde": {}}
-    samples = []
-    for sampler, seed in (("conditioned", 11), ("explicit", 12)):
-        seen = measured(where, sampler, measures, 0, networks, precision="mixed", seed=seed)
-        q, errors = seen["q"][..., 1:], seen["q_tilde"][..., 1:]
-        parts = [q, errors, q * errors, q[..., :1] * errors[..., -1:]]
-        if not single:
-            parts.append(seen["q_ab"][..., 1:])
-        samples.append(np.concatenate([part.reshape(networks, -1) for part in parts], axis=1))
-    return samples[0], samples[1]
+    measures: dict[str, dict[str, Any]] = {"q": {}, "q_tilde": {}} | ({} if single else {"c": {"q_ab": True}})
+    seen = measured(where, sampler, measures, 0, networks, precision="mixed", seed=seed)
+    q, errors = seen["q"][..., 1:], seen["q_tilde"][..., 1:]
+    parts = [q, errors, q * errors, q[..., :1] * errors[..., -1:]]
+    if not single:
+        parts.append(seen["q_ab"][..., 1:])
+    return np.concatenate([part.reshape(networks, -1) for part in parts], axis=1)
+
+
+def asked_and_built(
+    case: dict[str, Any], route: str, networks: int, monkeypatch: pytest.MonkeyPatch
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """The two samplers at one point with other streams; asked by the fused pass or by the general matrices."""
+    where = point(**case)
+    with monkeypatch.context() as patch:
+        if route == "general":
+            patch.setattr(costs, "fused", lambda *_: False)
+        else:
+            assert costs.fused(where, frozenset({"signal", "errors"}), "conditioned")
+        asked = columns(where, "conditioned", networks, seed=11)
+    return asked, columns(where, "explicit", networks, seed=12)
 
 
 LAWS: list[dict[str, Any]] = [
@@ -88,33 +100,53 @@ LAWS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("case", LAWS, ids=lambda case: " ".join(map(str, case.values())))
-def test_asked_networks_have_the_law_of_built_ones(case: dict[str, Any]) -> None:
+ROUTES = [
+    (case, route)
+    for case in LAWS
+    for route in ("general", "fused")
+    if route == "general" or costs.fused(point(**case), frozenset({"signal", "errors"}), "conditioned")
+]
+
+
+@pytest.mark.parametrize(("case", "route"), ROUTES, ids=str)
+def test_asked_networks_have_the_law_of_built_ones(
+    case: dict[str, Any], route: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Among them dead layers (exact zeros), unequal dimensions, Haar readouts, more inputs than units.
 
     Inputs are random, one set per network and drawn from the same law on both sides.
     """
-    asked, built = both_ways({**case, "fresh": True}, 4000)
-    assert_same_law(asked, built, str(case))
+    asked, built = asked_and_built({**case, "fresh": True}, route, 4000, monkeypatch)
+    assert_same_law(asked, built, f"{case}, {route}")
 
 
-def independent_gradients(xp: Any, own: Any, other: Any, question: Any, fresh: Any) -> Any:
+ASK, FUSED = conditioned._ask_gaussian, cpu.tangent_chain
+
+
+def answers_of_one_side(xp: Any, own: Any, other: Any, question: Any, fresh: Any) -> Any:
     """Named mutant of a Gaussian answer: forgets what was asked from the other side."""
     return ASK(xp, own, (other[0][:, :0, :], other[1][:, :0, :]), question, fresh)
 
 
-ASK = conditioned._ask_gaussian
+def errors_of_the_next_network(*arguments: Any, **options: Any) -> Any:
+    """Named mutant of the fused pass: errors that know nothing of the signal beside them."""
+    found = FUSED(*arguments, **options)
+    return found._replace(b=np.roll(found.b, 1, axis=0))
 
 
 @pytest.mark.parametrize("mutant", [False, True])
-def test_the_law_check_rejects_independent_gradients(mutant: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("route", ["general", "fused"])
+def test_the_law_check_rejects_independent_gradients(route: str, mutant: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where saturation makes forward and backward signals depend most: width 3, large weights."""
     case = {"count": 2, "width": 3, "sigma_w2": 6.0, "sigma_b2": 0.1, "outputs": 1, "fresh": True}
     if not mutant:
-        assert_same_law(*both_ways(case, 16000), str(case))
+        assert_same_law(*asked_and_built(case, route, 16000, monkeypatch), str(case))
         return
-    monkeypatch.setattr(conditioned, "_ask_gaussian", independent_gradients)
-    asked, built = both_ways(case, 16000)
+    if route == "general":
+        monkeypatch.setattr(conditioned, "_ask_gaussian", answers_of_one_side)
+    else:
+        monkeypatch.setattr(cpu, "tangent_chain", errors_of_the_next_network)
+    asked, built = asked_and_built(case, route, 16000, monkeypatch)
     with pytest.raises(AssertionError, match="independent gradients"):
         assert_same_law(asked, built, "independent gradients")
 
