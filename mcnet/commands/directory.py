@@ -54,16 +54,21 @@ def verify_text(report: Mapping[str, Any]) -> str:
 
 
 def analysis_text(document: Mapping[str, Any]) -> str:
-    """The 1/M coefficients of the last layer against theory, the fits that were asked for, and the global verdict."""
+    """The 1/M coefficients of the last layer against theory, the fits that were asked for, and the global verdict.
+
+    Of several inputs the first one and the first pair are shown; analysis.json has all.
+    """
     last: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for row in document["comparisons"]:
         if row["statistic"] in ("a1", "v1") and row["predicted"] is not None and row["z"] is not None:
-            last[(*_law(row).values(), row["observable"], row["statistic"])] = row  # rows are in order of the layers
+            first = row.get("input", 0) == 0 and row.get("pair", [0, 1]) in ([0, 0], [0, 1])
+            if first:  # rows are in order of the layers: the last one stays
+                last[(*_law(row).values(), _quantity(row), row["statistic"])] = row
     rows = list(last.values())
     shown = [name for name in varying([_law(row) for row in rows]) if rows and name in _law(rows[0])]
     lines = [
         {name: _law(row)[name] for name in shown}
-        | {"of": row["observable"], "layer": row["layer"], "is": row["statistic"]}
+        | {"of": _quantity(row), "layer": row["layer"], "is": row["statistic"]}
         | {
             "measured": value_with_error(row["measured"], row["error"]),
             "theory": row["predicted"] if abs(row["predicted"]) > _ZERO else 0.0,
@@ -82,6 +87,12 @@ def _law(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row["point"][name] for name in _LAW if name in row["point"]}
 
 
+def _quantity(row: Mapping[str, Any]) -> str:
+    """An observable and its inputs: ``c(0,1)``."""
+    inputs = row.get("pair", [row["input"]] if "input" in row else [])
+    return f"{row['observable']}({','.join(map(str, inputs))})" if inputs else str(row["observable"])
+
+
 def _fit_text(fit: Mapping[str, Any]) -> str:
     layer = f", layer {fit['layer']}" if fit.get("layer") is not None else ""
     values = ", ".join(
@@ -95,7 +106,7 @@ def _fit_text(fit: Mapping[str, Any]) -> str:
     quality = (
         f"; chi2/dof {number(fit['chi2'] / fit['dof'], 2)} (p = {number(fit['p_value'], 2)})" if fit["dof"] else ""
     )
-    return f"{fit['statistic']} of {fit['observable']}{layer} ({law}): {values}{quality}"
+    return f"{fit['statistic']} of {_quantity(fit)}{layer} ({law}): {values}{quality}"
 
 
 def _verdict_text(summary: Mapping[str, Any]) -> str:
