@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
-.PHONY: demo test lint bench gpu-check docs clean
+.PHONY: demo test lint bench fuzz gpu-check docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/mcnet run scenarios/quickstart.toml --out data/runs/quickstart
@@ -21,6 +21,13 @@ lint: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed-test
 	$(THREADS) $(BIN)/python -m benchmarks
+
+FUZZ_SECONDS ?= 600
+
+# atheris guides by coverage; it is not made for all systems, and mutations are drawn at random without it.
+fuzz: $(VENV)/.installed-test
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
+	$(THREADS) $(BIN)/python -m tools.fuzz $(FUZZ_SECONDS)
 
 gpu-check:
 	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m benchmarks.gpu_check
