@@ -128,6 +128,7 @@ def host_device() -> Backend:
         facts,
         register_vectors=gpu.MOST_VECTORS,
         tangent_inputs=gpu.TANGENT_INPUTS,
+        fused_activation=True,
     )
 
 

@@ -52,6 +52,8 @@ class Backend:
         making the matrix.
     tangent_inputs : int
         Up to so many inputs ``kernels.tangent_chain`` serves.
+    fused_activation : bool
+        Whether ``kernels.activate`` makes a layer's activations, slopes and overlaps in one pass.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Backend:
     exhausted: tuple[type[BaseException], ...] = (MemoryError,)
     register_vectors: int = 0
     tangent_inputs: int = 1 << 30
+    fused_activation: bool = False
 
     def describe(self) -> dict[str, str]:
         """Everything that tells what computed: backend, device, driver, libraries, precision of products, streams."""
@@ -156,6 +159,7 @@ def _cuda(number: int) -> Backend:
         (cupy.cuda.memory.OutOfMemoryError, MemoryError),
         gpu.MOST_VECTORS,
         gpu.TANGENT_INPUTS,
+        fused_activation=True,
     )
 
 

@@ -40,7 +40,7 @@ def test_networks_of_the_device_are_those_of_the_cpu(weights: str, sampler: str)
     if weights == "uniform" and sampler == "conditioned":
         pytest.skip("uniform weights have no conditioned form")
     device = Backend("cuda:0", "host", cupy_device.Namespace(np, None), kernels(), np.asarray, np.asarray)
-    device = dataclasses.replace(device, register_vectors=8, tangent_inputs=2)
+    device = dataclasses.replace(device, register_vectors=8, tangent_inputs=2, fused_activation=True)
     where = point(2, weights=weights, width=24)
     for precision, tolerance in (("float64", 1e-11), ("mixed", 2e-4)):
         ours = measured(where, sampler, GRADIENT, 2, 5, precision=precision, backend=device)

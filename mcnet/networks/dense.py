@@ -21,10 +21,23 @@ from mcnet.weights.laws import AbstractMatrix, Array, Ensemble, Layer
 
 
 class Activity(NamedTuple):
-    """Pre-activations and activations of one hidden layer, in the difference basis, (N, T, M)."""
+    """One hidden layer.
+
+    Attributes
+    ----------
+    u, h : Array, shape (N, T, M)
+        Pre-activations and activations, in the difference basis.
+    slope : Array or None, shape (N, T, M)
+        phi'(u) of the inputs themselves, for the way back; None where it was not asked for.
+    u_gram, h_gram : Array, shape (N, T, T), float64
+        Overlaps per unit, see :func:`gram`.
+    """
 
     u: Array
     h: Array
+    slope: Array | None
+    u_gram: Array
+    h_gram: Array
 
 
 class Errors(NamedTuple):
@@ -72,14 +85,37 @@ def biased(inputs: int, backend: Backend) -> Array:
     return backend.place(np.eye(1, inputs)[0])
 
 
-def activity(point: Point, matrix: AbstractMatrix, h: Array, backend: Backend) -> Activity:
-    """One hidden layer: u = W h + b and phi(u), from and to the difference basis."""
+def activity(point: Point, matrix: AbstractMatrix, h: Array, backend: Backend, slopes: bool = False) -> Activity:
+    """One hidden layer: u = W h + b and phi(u), from and to the difference basis.
+
+    In one pass where the backend has a kernel for it; ``slopes`` says whether phi'(u) will be needed.
+    """
     xp = backend.xp
     u = matrix.apply(h, biased(h.shape[1], backend))  # (N, T, M)
     if point.sigma_b2 == 0.0:
         u = _zero_where_asked_zero(xp, h, u)
+    if backend.fused_activation:
+        made = backend.kernels.activate(point.activation, u)
+        u_gram, h_gram = (_zero_where_dead(xp, rows, sums) for rows, sums in ((u, made.u_gram), (made.h, made.h_gram)))
+        return Activity(u, made.h, made.slope if slopes else None, u_gram, h_gram)
     plain = to_plain(xp, u)
-    return Activity(u, to_difference(xp, point.activation.phi(plain, backend.mathematics(plain))))
+    mathematics = backend.mathematics(plain)
+    h = to_difference(xp, point.activation.phi(plain, mathematics))
+    slope = point.activation.dphi(plain, mathematics) if slopes else None
+    return Activity(u, h, slope, gram(xp, u), gram(xp, h))
+
+
+def gram(xp: Any, rows: Array) -> Array:
+    """Rows.rows / size in float64: (N, T, M) -> (N, T, T), in the difference basis."""
+    wide = xp.astype(rows, xp.float64)
+    return _zero_where_dead(xp, rows, xp.matmul(wide, xp.matrix_transpose(wide)) / rows.shape[2])
+
+
+def _zero_where_dead(xp: Any, rows: Array, overlaps: Array) -> Array:
+    """Of a vector that is exactly zero (a dead layer) the length is exactly zero, whatever the order of the sums."""
+    dead = xp.max(xp.abs(to_plain(xp, rows)), axis=2, keepdims=True) == 0.0  # (N, T, 1)
+    overlaps = xp.where(dead, -overlaps[:, :1, :], overlaps)
+    return xp.where(xp.matrix_transpose(dead), -overlaps[:, :, :1], overlaps)
 
 
 def probe(point: Point, ensemble: Ensemble) -> Array:
@@ -91,9 +127,7 @@ def probe(point: Point, ensemble: Ensemble) -> Array:
     return normals / math.sqrt(point.width)
 
 
-def backward(
-    point: Point, weights: list[AbstractMatrix], pre_activations: list[Array], ensemble: Ensemble
-) -> Iterator[Errors]:
+def backward(point: Point, weights: list[AbstractMatrix], slopes: list[Array], ensemble: Ensemble) -> Iterator[Errors]:
     """Errors of all outputs at u^depth, ..., u^1.
 
     Parameters
@@ -101,9 +135,9 @@ def backward(
     point : Point
     weights : list of AbstractMatrix
         Of layers 1..L, those of the forward pass.
-    pre_activations : list of Array
-        u^1, ..., u^depth of the forward pass, (N, T, M) in the difference basis. Both lists are emptied on the way, so
-        that the memory of a layer is free once it is passed.
+    slopes : list of Array
+        phi'(u^1), ..., phi'(u^depth) of the forward pass, (N, T, M). Both lists are emptied on the way, so that the
+        memory of a layer is free once it is passed.
     ensemble : Ensemble
 
     Yields
@@ -125,7 +159,7 @@ def backward(
         y = _same_for_all_inputs(xp, probe(point, ensemble), inputs)  # (N, 1, T, M)
     exponent = backend.place(np.zeros(ensemble.count))
     for index in range(point.depth, 0, -1):
-        d, shift = rescaled(xp, _through_slope(point, pre_activations.pop(), y, backend))
+        d, shift = rescaled(xp, _through_slope(xp, slopes.pop(), y))
         exponent = exponent + shift
         yield Errors(d, exponent)
         if index > 1:
@@ -154,11 +188,9 @@ def _zero_where_asked_zero(xp: Any, question: Array, answer: Array) -> Array:
     return xp.where(size == 0.0, -answer[..., :1, :], answer)
 
 
-def _through_slope(point: Point, u: Array, y: Array, backend: Backend) -> Array:
+def _through_slope(xp: Any, slope: Array, y: Array) -> Array:
     """p(t) y(t) in the difference basis: p(t) [y(t) - y(0)] + [p(t) - p(0)] y(0) below the first row."""
-    xp = backend.xp
-    plain = to_plain(xp, u)
-    p = xp.expand_dims(point.activation.dphi(plain, backend.mathematics(plain)), axis=1)  # (N, 1, T, M)
+    p = xp.expand_dims(slope, axis=1)  # (N, 1, T, M)
     first, rest = p[:, :, :1, :], p[:, :, 1:, :]
     y_first, y_rest = y[:, :, :1, :], y[:, :, 1:, :]
     return xp.concat([first * y_first, rest * y_rest + (rest - first) * y_first], axis=2)

@@ -164,7 +164,7 @@ def _accumulated(point: Point, seed: int, which: int, ensemble: Ensemble) -> gra
         if layer == point.depth:
             break
         assert isinstance(matrix, ExplicitMatrix)
-        u, h = dense.activity(point, matrix, h, backend)
+        u, h, *_ = dense.activity(point, matrix, h, backend)
         image, scale = matrix.unscaled() if product is None else matrix.product(backend.place(product.q[None]))
         product = graded.split(backend.fetch(slopes(point, u, backend) * scale * image)[0], product)
     assert product is not None

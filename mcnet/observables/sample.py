@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Set
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,8 +141,8 @@ def draw(point: Point, seed: int, sampler: str, needs: Set[str], ensemble: Ensem
     x = inputs.differences(point, seed, ensemble.start, ensemble.stop, backend)
     h, f = xp.astype(x, ensemble.dtype), None
     u_grams: list[Array] = []
-    h_grams = [_gram(xp, x)]
-    weights, pre_activations = [], []
+    h_grams = [dense.gram(xp, x)]
+    weights, slopes = [], []
     spectra = Spectra(point, seed, ensemble, needs)
     keep = keep or (bool(needs & PARTS) and not backward)  # every layer is multiplied twice, and soon free
     for matrix in dense.matrices(point, sampler, ensemble, keep):
@@ -151,12 +150,12 @@ def draw(point: Point, seed: int, sampler: str, needs: Set[str], ensemble: Ensem
             f = matrix.apply(h, dense.biased(h.shape[1], backend)) if backward else None  # (N, T, C)
         else:
             below = h
-            u, h = dense.activity(point, matrix, below, backend)
+            u, h, slope, u_gram, h_gram = dense.activity(point, matrix, below, backend, slopes=backward)
             spectra.add(matrix, below, u)
-            u_grams.append(_gram(xp, u))
-            h_grams.append(_gram(xp, h))
-            if backward:
-                pre_activations.append(u)
+            u_grams.append(u_gram)
+            h_grams.append(h_gram)
+            if slope is not None:
+                slopes.append(slope)
         if backward:
             weights.append(matrix)
     count = ensemble.count
@@ -167,7 +166,7 @@ def draw(point: Point, seed: int, sampler: str, needs: Set[str], ensemble: Ensem
     )
     sample = replace(sample, **spectra.found())
     if backward:
-        sample = _with_errors(point, sample, weights, pre_activations, h_grams, f, needs, ensemble)
+        sample = _with_errors(point, sample, weights, slopes, h_grams, f, needs, ensemble)
     return sample
 
 
@@ -175,7 +174,7 @@ def _with_errors(
     point: Point,
     sample: Sample,
     weights: list[AbstractMatrix],
-    pre_activations: list[Array],
+    slopes: list[Array],
     h_grams: list[Array],
     f: Array | None,
     needs: Set[str],
@@ -196,9 +195,7 @@ def _with_errors(
             operator.add_readout(h_grams[-1], scales[-1])
         else:
             theta = tangent.readout_term(backend, point.outputs, h_grams[-1], scales[-1])
-    for index, errors in zip(
-        range(point.depth, 0, -1), dense.backward(point, weights, pre_activations, ensemble), strict=True
-    ):
+    for index, errors in zip(range(point.depth, 0, -1), dense.backward(point, weights, slopes, ensemble), strict=True):
         plain = xp.astype(dense.to_plain(xp, errors.d), xp.float64)
         lengths.append(backend.fetch(xp.mean(xp.vecdot(plain, plain), axis=1)))  # (N, T)
         exponents.append(backend.fetch(errors.exponent))
@@ -224,18 +221,6 @@ def _with_errors(
 def ensemble_of(point: Point, seed: int, start: int, stop: int, precision: str, backend: Backend) -> Ensemble:
     """Networks start..stop of a point."""
     return Ensemble(backend, streams.point_key(seed, point.key), start, stop, precision)
-
-
-def _gram(xp: Any, rows: Array) -> Array:
-    """Rows.rows / size in float64: (N, T, M) -> (N, T, T), in the difference basis.
-
-    A vector that is exactly zero (a dead layer) has length exactly zero, whatever the order of the sums.
-    """
-    dead = xp.max(xp.abs(dense.to_plain(xp, rows)), axis=2, keepdims=True) == 0.0  # (N, T, 1)
-    rows = xp.astype(rows, xp.float64)
-    gram = xp.matmul(rows, xp.matrix_transpose(rows)) / rows.shape[2]
-    gram = xp.where(dead, -gram[:, :1, :], gram)
-    return xp.where(xp.matrix_transpose(dead), -gram[:, :, :1], gram)
 
 
 def _all(gram: Floats, count: int) -> Floats:
