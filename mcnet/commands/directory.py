@@ -112,7 +112,8 @@ def _fit_text(fit: Mapping[str, Any]) -> str:
 def _verdict_text(summary: Mapping[str, Any]) -> str:
     verdict = plural(summary["comparisons"], "comparison")
     if not summary["comparisons"] or summary["p_value"] is None:
-        return verdict
+        left_out = "; ".join(f"{count} {what}" for what, count in summary["left_out"].items())
+        return f"{verdict}; left out: {left_out}" if left_out else verdict
     reduced = summary["chi2"] / summary["dof"] if summary["dof"] else math.nan
     return (
         f"{verdict}: rms z {number(summary['rms_z'], 3)}, largest {number(summary['max_abs_z'], 3)}, "
