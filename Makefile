@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
-.PHONY: demo test lint bench fuzz gpu-check docs clean
+.PHONY: demo test lint bench fuzz soak gpu-check docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/mcnet run scenarios/quickstart.toml --out data/runs/quickstart
@@ -28,6 +28,11 @@ FUZZ_SECONDS ?= 600
 fuzz: $(VENV)/.installed-test
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
 	$(THREADS) $(BIN)/python -m tools.fuzz $(FUZZ_SECONDS)
+
+SOAK_SECONDS ?= 3600
+
+soak: $(VENV)/.installed-test
+	$(THREADS) $(BIN)/python -m tools.soak $(SOAK_SECONDS)
 
 gpu-check:
 	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m benchmarks.gpu_check
