@@ -106,7 +106,7 @@ class _Column:
             self._written += len(block)
 
 
-def read_back(path: Path) -> str:
+def read_back(path: str | Path) -> str:
     """The content digest of what a file holds, every chunk of it read again with its checksum.
 
     The file alone says what it holds, so this also judges a dataset whose shards are gone.

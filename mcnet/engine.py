@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mcnet import plugins as plugin_modules
 from mcnet import runfiles, shards
-from mcnet.adaptive import next_round
-from mcnet.errors import DiskError, McnetError, Stopped, UsageError
+from mcnet.adaptive import next_round, outcome
+from mcnet.errors import DataError, DiskError, McnetError, Stopped, UsageError
 from mcnet.executors import ATTEMPTS, Child, Failed, Outcome, in_process, processes
 from mcnet.plan import Plan, PlannedPoint, make_plan, plan_points
 from mcnet.progress import Progress
@@ -292,9 +292,17 @@ def _carry_out(directory: Path, plan: Plan, device: str, machines: _Machines, qu
             done, failed = _make_shards(directory, plan, device, machines, quiet, stop)
         planned = len(plan.tasks)
         if done:
-            runfiles.log(directory, "packed", **pack(directory))
+            report = pack(directory)
+            runfiles.log(directory, "packed", **report)
+            if report["shards"] < done:
+                raise DataError(
+                    f"{directory}: {done - report['shards']} of its shards were damaged or removed while it ran. "
+                    f"Continue with: mcnet resume {directory}"
+                )
             if not quiet:
                 Progress.say(f"{directory / runfiles.DATASET}: {done} of {planned} shards")
+        if not quiet and (told := outcome(directory, plan)):
+            Progress.say(told)
     if failed:
         raise McnetError(_told(plan, failed, directory, planned - done))
     return directory

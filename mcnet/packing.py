@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -47,7 +48,7 @@ def pack(directory: Path, plan: Plan, scenario_toml: str) -> dict[str, Any]:
     past = rounds.read(directory)
     digest = _source_digest(present, found, past)
     current = digests_of(target)
-    if current is not None and current[0] == digest:
+    if current is not None and current[0] == digest and vetting.content_digest(target) == current[1]:
         return {**report, "content_digest": current[1], "written": False}
     _require_space(directory, sum(header.nbytes for header, _ in found.values()))
     contents = _contents(directory, present, found)
@@ -59,6 +60,8 @@ def pack(directory: Path, plan: Plan, scenario_toml: str) -> dict[str, Any]:
             with shards.open_shard(directory / SHARDS / shards.shard_name(*shard)) as file:
                 _require_layouts(file, contents[index], shard)
                 yield {name: file[name] for name in names}
+            if shards.verify(directory / SHARDS / shards.shard_name(*shard)) != found[shard]:
+                raise DataError(f"{file.filename}: changed while it was read. Continue with: mcnet resume {directory}")
 
     temporary = directory / f".{DATASET}.{socket.gethostname()}.{os.getpid()}.tmp"
     try:
@@ -74,7 +77,11 @@ def pack(directory: Path, plan: Plan, scenario_toml: str) -> dict[str, Any]:
     except OSError as error:
         raise DiskError(f"{target}: cannot be written ({error}). The shards are safe.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the disk may be read-only by now
+            temporary.unlink(missing_ok=True)
+    missing = {name for names in _expected(plan) for name in names} - found.keys()
+    if any((directory / SHARDS / shards.shard_name(*name)).exists() for name in missing):
+        return pack(directory, plan, scenario_toml)  # a dataset of these may just have been replaced by this one
     return {**report, "content_digest": written, "written": True}
 
 
@@ -117,12 +124,9 @@ def verify_dataset(path: Path) -> str:
     """
     vetting.require_readable(path)
     told = digests_of(path)
-    try:
-        if told is not None and dataset_file.read_back(path) == told[1]:
-            return told[1]
-    except (OSError, LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise DataError(f"{path}: is damaged ({type(error).__name__}).") from error
-    raise DataError(f"{path}: is damaged.")
+    if told is None or vetting.content_digest(path) != told[1]:
+        raise DataError(f"{path}: is damaged.")
+    return told[1]
 
 
 Found = dict[ShardName, tuple[Header, dict[str, Any]]]
@@ -130,7 +134,7 @@ Found = dict[ShardName, tuple[Header, dict[str, Any]]]
 
 def _collect(directory: Path, plan: Plan) -> tuple[list[list[ShardName]], Found, int]:
     """Shards of the result by point, headers and records of all that are there, how many are planned."""
-    expected = [[ShardName(p.key, *span) for span in ranges(p.stops, p.batch)] for p in plan.points]
+    expected = _expected(plan)
     everything = [name for names in expected for name in names]
     folder = directory / SHARDS
     looked = scan(folder, everything, plan.digest, shards.verify, lambda checked: checked[0], os.cpu_count() or 1)
@@ -148,6 +152,11 @@ def _collect(directory: Path, plan: Plan) -> tuple[list[list[ShardName]], Found,
     if not any(present):
         raise DataError(f"{directory}: holds nothing but a pilot so far. Continue with: mcnet resume {directory}")
     return present, looked.found, len(everything)
+
+
+def _expected(plan: Plan) -> list[list[ShardName]]:
+    """The shards of a plan, by point."""
+    return [[ShardName(p.key, *span) for span in ranges(p.stops, p.batch)] for p in plan.points]
 
 
 def _contents(directory: Path, present: Sequence[Sequence[ShardName]], found: Found) -> list[Content]:

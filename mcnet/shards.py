@@ -12,6 +12,7 @@ bytes. No HDF5 call writes to a disk: with a full one, HDF5 has lost errors and 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import io
@@ -190,7 +191,8 @@ def commit(directory: Path, name: str, parts: Sequence[bytes | memoryview]) -> N
         os.rename(temporary, directory / name)
         sync_directory(directory)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a disk that is read-only keeps it; remove_stale will find it
+            temporary.unlink(missing_ok=True)
         size = sum(memoryview(part).nbytes for part in parts)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskError(f"{directory}: disk full; {name} needs {size / 1e6:.1f} MB.") from error
@@ -289,13 +291,24 @@ def _is_fact(value: Any) -> bool:
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a damaged shard to ``*.bad``, keeping earlier ones; it is left to the user."""
+    """Rename a damaged shard to ``*.bad``, keeping earlier ones; it is left to the user.
+
+    Raises
+    ------
+    DiskError
+        If the disk refuses.
+    """
     target = path.with_name(path.name + ".bad")
     number = 1
     while target.exists():
         number += 1
         target = path.with_name(f"{path.name}.{number}.bad")
-    path.rename(target)
+    try:
+        path.rename(target)
+    except FileNotFoundError:  # another process was faster
+        pass
+    except OSError as error:
+        raise DiskError(f"{path}: is damaged and cannot be set aside: {error.strerror}.") from error
     return target
 
 
@@ -367,7 +380,7 @@ def remove_stale(directory: Path) -> int:
             if not _alive(int(match[1])) if match else time.time() - path.stat().st_mtime > STALE_SECONDS:
                 path.unlink()
                 removed += 1
-        except FileNotFoundError:  # its process has just published or removed it
+        except OSError:  # its process has just published or removed it, or the disk is read-only
             continue
     return removed
 

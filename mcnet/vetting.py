@@ -17,7 +17,8 @@ from mcnet.errors import DataError
 
 CPU_SECONDS, WALL_SECONDS = 20, 300
 MEMORY_BYTES = 4 * 2**30
-_CHILD = "import sys; from mcnet.vetting import look; sys.exit(look(sys.argv[1]))"
+_LOOK = "import sys; from mcnet.vetting import look; sys.exit(look(sys.argv[1]))"
+_READ = "import sys; from mcnet.dataset_file import read_back; print(read_back(sys.argv[1]))"
 
 
 def require_readable(path: Path) -> None:
@@ -42,16 +43,8 @@ def require_readable(path: Path) -> None:
 @lru_cache(maxsize=256)
 def _verdict(path: str, *state: int) -> str:
     """What is wrong with a file; "" if nothing is. ``state`` names its content."""
-    places = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
     try:
-        child = subprocess.run(
-            [sys.executable, "-P", "-c", _CHILD, path],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": places},
-            timeout=WALL_SECONDS,
-        )
+        child = _child(_LOOK, path, WALL_SECONDS)
     except subprocess.TimeoutExpired:
         return f"{path}: is damaged: HDF5 does not come to an end with it."
     if child.returncode == 0:
@@ -60,6 +53,24 @@ def _verdict(path: str, *state: int) -> str:
         return child.stdout.decode(errors="replace").strip()
     ending = f"signal {-child.returncode}" if child.returncode < 0 else f"code {child.returncode}"
     return f"{path}: is damaged: HDF5 cannot read it (it ended with {ending})."
+
+
+def content_digest(path: Path) -> str:
+    """The content digest of a dataset, all of it read in a child; "" if it is damaged."""
+    child = _child(_READ, str(path), None)
+    return child.stdout.decode().strip() if child.returncode == 0 else ""
+
+
+def _child(code: str, path: str, seconds: float | None) -> subprocess.CompletedProcess[bytes]:
+    places = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
+    return subprocess.run(
+        [sys.executable, "-P", "-c", code, path],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": places},
+        timeout=seconds,
+    )
 
 
 def look(path: str) -> int:
