@@ -165,6 +165,8 @@ def _check_attributes(place: h5py.Group | h5py.Dataset) -> None:
             value = value.decode("utf-8", "strict")
         if isinstance(value, str) and name != "scenario_toml" and not value.isprintable():
             raise Foreign(f"has an attribute {name} with control characters")
+        if name == "_Encoding" and value != "utf-8":
+            raise Foreign("has a text in a foreign encoding")
         if name == "units" and (not isinstance(value, str) or " since " in value or value in _TIMES):
             raise Foreign("has units of time")
 
