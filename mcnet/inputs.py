@@ -119,12 +119,12 @@ def _factor(inputs: Inputs) -> NDArray[np.float64]:
     factor = np.zeros((count, count))
     factor[0, 0] = 1.0
     # input t > 0: given those before, mean and spread of an exchangeable Gaussian; closed form of the Cholesky factor
-    for t in range(1, count):
-        for s in range(1, t + 1):
-            spread = (1.0 - c0) * (1.0 + s * c0) / (1.0 + (s - 1) * c0) if 1.0 + (s - 1) * c0 > 0.0 else 0.0
-            root = math.sqrt(max(spread, 0.0))
-            factor[t, s] = root if s == t else (c0 * (1.0 - c0) / (1.0 + (s - 1) * c0) / root if root else 0.0)
-        factor[t, 0] = c0 - 1.0
+    for s in range(1, count):
+        spread = (1.0 - c0) * (1.0 + s * c0) / (1.0 + (s - 1) * c0) if 1.0 + (s - 1) * c0 > 0.0 else 0.0
+        root = math.sqrt(max(spread, 0.0))
+        factor[s + 1 :, s] = c0 * (1.0 - c0) / (1.0 + (s - 1) * c0) / root if root else 0.0
+        factor[s, s] = root
+        factor[s, 0] = c0 - 1.0
     return scale * factor
 
 

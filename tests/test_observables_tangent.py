@@ -14,6 +14,7 @@ from same_law import assert_same_law
 from strict_backend import STRICT
 
 from mcnet.errors import McnetError
+from mcnet.networks import tangent
 from mcnet.observables import costs
 from mcnet.observables.catalog import OBSERVABLES
 
@@ -81,6 +82,16 @@ def test_the_kernel_is_the_gram_matrix_of_the_gradients(case: dict[str, Any]) ->
         assert seen[name][0] == pytest.approx(value, rel=1e-6), name
     lost = {"last-mean": 3, "last-batch": 6, "last-layer": 8}.get(where.normalization, 0)  # C, 2 C, 2 T
     assert np.sum(seen["ntk_eigenvalue"][0] > 1e-9 * size) == 12 - lost
+
+
+@pytest.mark.parametrize("case", [{}, {"normalization": "last-batch", "parameterization": "ntk"}], ids=str)
+def test_large_kernels_are_made_block_by_block(case: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    where = point(5, outputs=3, train_biases=True, **case)
+    whole = measured(where, "explicit", {"ntk": {"blocks": "all"}}, 0, 4)["ntk"]
+    monkeypatch.setattr(tangent, "BLOCK_FROM", 1)
+    for backend in (None, STRICT):
+        blocks = measured(where, "explicit", {"ntk": {"blocks": "all"}}, 0, 4, backend=backend)["ntk"]
+        np.testing.assert_allclose(blocks, whole, rtol=1e-11, atol=1e-11 * np.abs(whole).max())
 
 
 def test_blocks_and_parts() -> None:

@@ -13,9 +13,12 @@ import numpy as np
 from mcnet.backend import Backend
 from mcnet.kernels import grams
 from mcnet.kernels.reference import TangentChain
-from mcnet.networks.dense import Errors, layers, to_plain
+from mcnet.networks.dense import layers
 from mcnet.point import Point
 from mcnet.weights.laws import Array
+
+BLOCK_FROM = 64
+"""Inputs from which the products of every two outputs are large enough to be made one by one."""
 
 
 def scales(point: Point) -> tuple[tuple[float, float], ...]:
@@ -35,32 +38,63 @@ def scales(point: Point) -> tuple[tuple[float, float], ...]:
     return tuple(found)
 
 
-def hidden_term(backend: Backend, errors: Errors, gram: Array, scale: tuple[float, float]) -> Array:
-    """B^l o (alpha K^(l-1) + beta) of a hidden layer.
+def with_hidden_term(
+    backend: Backend, theta: Array, d: Array, exponent: Array, gram: Array, scale: tuple[float, float]
+) -> Array:
+    """theta + B^l o (alpha K^(l-1) + beta), the term of a hidden layer; theta itself may be overwritten.
+
+    Of a large kernel only blocks k' <= k of outputs are added: see :func:`completed`.
 
     Parameters
     ----------
     backend : Backend
-    errors : Errors
-        At u^l, d (N, C, T, M) in the difference basis.
+    theta : Array, shape (N, C T, C T), float64
+    d : Array, shape (N, C, T, M), float64
+        Errors at u^l of the inputs themselves, divided by 2^exponent.
+    exponent : Array, shape (N,)
     gram : Array, shape (N or 1, T, T)
         K^(l-1) in the difference basis.
     scale : tuple of float
         (alpha_l, beta_l).
 
-    Returns
-    -------
-    Array, shape (N, C T, C T), float64
+    Notes
+    -----
+    Products of two outputs are added while they are in the cache: passes over a large matrix would cost a good part
+    of what the products cost.
     """
     xp = backend.xp
-    networks, outputs, inputs, units = errors.d.shape
-    d = to_plain(xp, xp.astype(errors.d, xp.float64))
-    rows = xp.reshape(d, (networks, outputs * inputs, units))
-    b = xp.matmul(rows, xp.matrix_transpose(rows)) * xp.reshape(4.0**errors.exponent, (-1, 1, 1))
-    blocks = xp.reshape(b, (networks, outputs, inputs, outputs, inputs))
+    networks, outputs, inputs, units = d.shape
     alpha, beta = scale
-    factor = alpha * grams.to_plain(gram) + beta  # (N, T, T)
-    return xp.reshape(blocks * factor[:, None, :, None, :], b.shape)
+    factor = (alpha * grams.to_plain(gram) + beta) * xp.reshape(4.0**exponent, (-1, 1, 1))  # (N, T, T)
+    if not _by_blocks(outputs, inputs):
+        rows = xp.reshape(d, (networks, outputs * inputs, units))
+        b = xp.matmul(rows, xp.matrix_transpose(rows))
+        blocks = xp.reshape(b, (networks, outputs, inputs, outputs, inputs))
+        return theta + xp.reshape(blocks * factor[:, None, :, None, :], b.shape)
+    for k, other in _pairs(outputs):
+        block = xp.matmul(d[:, k, ...], xp.matrix_transpose(d[:, other, ...]))
+        block *= factor
+        theta[:, k * inputs : (k + 1) * inputs, other * inputs : (other + 1) * inputs] += block
+    return theta
+
+
+def completed(backend: Backend, theta: Array, outputs: int) -> Array:
+    """The symmetric kernel, after the last hidden term."""
+    inputs = theta.shape[1] // outputs
+    if _by_blocks(outputs, inputs):
+        for k, other in _pairs(outputs):
+            here, there = slice(k * inputs, (k + 1) * inputs), slice(other * inputs, (other + 1) * inputs)
+            theta[:, there, here] = backend.xp.matrix_transpose(theta[:, here, there])
+    return theta
+
+
+def _by_blocks(outputs: int, inputs: int) -> bool:
+    return outputs > 1 and inputs >= BLOCK_FROM
+
+
+def _pairs(outputs: int) -> list[tuple[int, int]]:
+    """(k, k') with k' <= k."""
+    return [(k, other) for k in range(outputs) for other in range(k + 1)]
 
 
 def of_one_output(backend: Backend, point: Point, start: Array, chain: TangentChain) -> Array:

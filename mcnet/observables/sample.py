@@ -196,18 +196,25 @@ def _with_errors(
         else:
             theta = tangent.readout_term(backend, point.outputs, h_grams[-1], scales[-1])
     for index, errors in zip(range(point.depth, 0, -1), dense.backward(point, weights, slopes, ensemble), strict=True):
-        plain = xp.astype(dense.to_plain(xp, errors.d), xp.float64)
+        plain = xp.astype(errors.d, xp.float64)  # a copy, in float64 too
+        plain[:, :, 1:, :] += plain[:, :, :1, :]
         lengths.append(backend.fetch(xp.mean(xp.vecdot(plain, plain), axis=1)))  # (N, T)
         exponents.append(backend.fetch(errors.exponent))
         if theta is not None:
-            theta = theta + tangent.hidden_term(backend, errors, h_grams[index - 1], scales[index - 1])
+            theta = tangent.with_hidden_term(
+                backend, theta, plain, errors.exponent, h_grams[index - 1], scales[index - 1]
+            )
         if operator is not None:
             operator.add(errors, h_grams[index - 1], scales[index - 1])
     undefined = None if operator is None else backend.fetch(operator.undefined())
     if theta is not None:
+        theta = tangent.completed(backend, theta, point.outputs or 1)
         normalized = tangent.normalized(backend, theta, outputs, point.normalization)
-        finite = [backend.fetch(xp.all(xp.isfinite(kernel), axis=(1, 2))) for kernel in (theta, normalized)]
-        theta, undefined = normalized, finite[0] & ~finite[1]
+        undefined = np.zeros(ensemble.count, bool)
+        if point.normalization != "none":
+            finite = [backend.fetch(xp.all(xp.isfinite(kernel), axis=(1, 2))) for kernel in (theta, normalized)]
+            undefined = finite[0] & ~finite[1]
+        theta = normalized
     return replace(
         sample,
         error_length=np.stack(lengths[::-1], axis=2),
