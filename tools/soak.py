@@ -182,7 +182,7 @@ class Soak:
         return truth
 
     def round(self) -> None:
-        """One directory: trouble for a while, then the end of the run and the comparison."""
+        """One directory: trouble for a while, then the end of the run; damage of all there is, and its end again."""
         rng, tally = self._rng, self.tally
         directory, truth = self._disk.folder / "run", rng.choice(self._truths)
         processes = 2 if rng.random() < 0.1 else 1
@@ -193,21 +193,28 @@ class Soak:
             time.sleep(rng.uniform(0.0, 0.06) * (10 if processes > 1 else 1))
             rng.choice(trouble)()
             workers.reap()
-            for path in (directory / "shards").glob("*.bad"):
-                path.unlink(missing_ok=True)
-                tally.done["shards set aside"] += 1
+            self._remove_bad(directory)
         workers.kill_all()
+        self._remove_bad(directory)
         self._disk.calm()
         self._clock[:8] = struct.pack("d", 0.0)
         tally.done["runs"] += 1
-        told = self._compare(directory, workers, truth)
-        if told:
-            tally.wrong.append(told)
-            with contextlib.suppress(OSError):
-                shutil.copytree(directory, self._folder / f"wrong-{len(tally.wrong)}")
+        self._compare(directory, workers, truth)
+        tally.done["lost-page states"] += soak_damage.lose_pages(directory, rng, 20)
+        tally.done["flipped bits"] += soak_damage.flip_bits(directory, rng, len(truth.shards))
+        self._compare(directory, workers, truth)
+        self._remove_bad(directory)
         shutil.rmtree(directory, ignore_errors=True)
 
-    def _compare(self, directory: Path, workers: Workers, truth: Truth) -> str:
+    def _compare(self, directory: Path, workers: Workers, truth: Truth) -> None:
+        """The end of a run against an undisturbed one; a directory in which something differs is kept."""
+        told = self._difference(directory, workers, truth)
+        if told:
+            self.tally.wrong.append(told)
+            with contextlib.suppress(OSError):
+                shutil.copytree(directory, self._folder / f"wrong-{len(self.tally.wrong)}")
+
+    def _difference(self, directory: Path, workers: Workers, truth: Truth) -> str:
         """What differs from an undisturbed run; "" if nothing does."""
         end = time.monotonic() + CALM_SECONDS
         while (code := workers.last()) == 65 and time.monotonic() < end:  # it has set damaged shards aside: go on
@@ -222,6 +229,12 @@ class Soak:
             return "other numbers"
         left = [path.name for path in directory.rglob("*.tmp") if socket.gethostname() + "." in path.name]
         return f"left behind: {left}" if left else ""
+
+    def _remove_bad(self, directory: Path) -> None:
+        for path in (directory / "shards").glob("*.bad"):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+                self.tally.done["shards set aside"] += 1
 
     def _troubles(self, directory: Path, workers: Workers) -> Iterator[tuple[Callable[[], None], int]]:
         rng, done, disk = self._rng, self.tally.done, self._disk
@@ -250,10 +263,10 @@ class Soak:
             done["clock jumps"] += soak_damage.change_times(directory, rng)
 
         def flip() -> None:
-            done["flipped bits"] += soak_damage.flip_bits(directory, rng)
+            done["flipped bits"] += soak_damage.flip_bits(directory, rng, rng.randint(1, 60))
 
         def lose() -> None:
-            done["lost-page states"] += soak_damage.lose_pages(directory, rng)
+            done["lost-page states"] += soak_damage.lose_pages(directory, rng, rng.randint(1, 8))
 
         yield lambda: send(signal.SIGKILL, "SIGKILL"), 12
         yield lambda: send(signal.SIGTERM, "SIGTERM"), 2

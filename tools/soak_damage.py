@@ -14,19 +14,19 @@ def shards(directory: Path) -> list[Path]:
     return sorted((directory / "shards").glob("*.h5"))
 
 
-def flip_bits(directory: Path, rng: random.Random) -> int:
-    """Flip a bit in each of up to 60 shards, now and then in the dataset; how many were flipped."""
+def flip_bits(directory: Path, rng: random.Random, most: int) -> int:
+    """Flip a bit in each of some shards, now and then in the dataset; how many were flipped."""
     files = shards(directory)
-    chosen = rng.sample(files, min(len(files), rng.randint(1, 60)))
+    chosen = rng.sample(files, min(len(files), most))
     if rng.random() < 0.2:
         chosen.append(directory / "dataset.h5")
     return sum(_change(path, lambda content: _flipped(content, rng)) for path in chosen)
 
 
-def lose_pages(directory: Path, rng: random.Random) -> int:
-    """Bring up to eight files into a state that a power cut leaves where a disk lies; how many were changed."""
+def lose_pages(directory: Path, rng: random.Random, most: int) -> int:
+    """Bring some files into a state that a power cut leaves where a disk lies; how many were changed."""
     files = [*shards(directory), *(directory / "shards").glob(".*.tmp")]
-    chosen = rng.sample(files, min(len(files), rng.randint(1, 8)))
+    chosen = rng.sample(files, min(len(files), most))
     if rng.random() < 0.1:
         chosen.append(directory / "dataset.h5")
     return sum(_change(path, lambda content: _with_lost_pages(content, rng)) for path in chosen)
