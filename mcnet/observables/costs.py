@@ -152,7 +152,7 @@ def sub_batch(
 
 
 def seconds(point: Point, needs: frozenset[str], sampler: str) -> float:
-    """Time of one network on one core, within a factor of about 3."""
+    """Time of one network on one core, within a factor of about 3; near where two samplers cost the same, within 2."""
     inputs, width, count = point.inputs.count, point.width, questions(point, needs)
     if fused(point, needs, sampler) and has_backward(needs):
         eigenvalues = 1e-6 + 1e-9 * inputs**3 if "tangent" in needs and inputs > 2 else 0.0
@@ -163,13 +163,13 @@ def seconds(point: Point, needs: frozenset[str], sampler: str) -> float:
         per_layer = 1e-9 * width * count * (45.0 + 0.4 * count)
     else:
         made = 1 if keeps_matrices(point, "mixed") or not has_backward(needs) else 2
-        per_layer = 1e-9 * width**2 * (2.0 * made + 0.03 * count) + 5e-8 * width * count
+        per_layer = 1e-9 * width**2 * (3.0 * made + 0.03 * count) + 2e-8 * width * count
         if point.weights == "orthogonal":
-            per_layer += made * 2.5e-10 * width**3
+            per_layer += made * 4e-8 * width**2 * (1.0 + width / 4096)
     total = per_layer * point.depth
     if "tangent" in needs:
         rows = inputs * (point.outputs or 1)
-        total += 1e-10 * point.depth * width * rows**2 + 1e-9 * rows**3
+        total += point.depth * (3e-11 * width + 3e-9) * rows**2 + 3e-10 * rows**3
     if "products" in needs:
         total += 3e-9 * point.depth * width * inputs * (2 * (point.outputs or 1) + inputs) * 20
     if "jacobian" in needs:

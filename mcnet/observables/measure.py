@@ -83,7 +83,7 @@ def resolve_sampler(point: Point, request: Request) -> str:
     """The sampler of a point: ``conditioned`` or ``explicit``.
 
     ``auto`` takes the conditioned one where it is exact (Gaussian and orthogonal weights, nothing asked that needs
-    the matrices), where the questions are fewer than the width, and where it costs less.
+    the matrices) and where it costs less: where the questions are few beside the width.
     """
     if request.sampler != "auto":
         return request.sampler
@@ -91,9 +91,7 @@ def resolve_sampler(point: Point, request: Request) -> str:
     laws = {point.weights, point.readout} if point.outputs else {point.weights}
     possible = laws <= set(CONDITIONED_LAWS) and all("conditioned" in observable.samplers for observable in asked)
     needs = costs.needs_at(point, request)
-    if not possible or costs.questions(point, needs) >= point.width:
-        return "explicit"
-    cheaper = costs.seconds(point, needs, "conditioned") <= costs.seconds(point, needs, "explicit")
+    cheaper = possible and costs.seconds(point, needs, "conditioned") <= costs.seconds(point, needs, "explicit")
     return "conditioned" if cheaper else "explicit"
 
 
