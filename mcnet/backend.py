@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
@@ -187,6 +188,7 @@ def _blas() -> Any:
         from threadpoolctl import ThreadpoolController
     except ImportError:
         return None
+    importlib.import_module("scipy.linalg.blas")  # a BLAS of its own, found only once it is loaded
 
     return ThreadpoolController()
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -121,6 +124,19 @@ def test_numbers_beyond_their_range_are_refused_by_name() -> None:
     assert np.all(np.isfinite(measured(where, "explicit", {"q": {}}, 0, 3)["q_hat"]))
     with pytest.raises(McnetError, match="beyond what float32 holds"):
         measured(replace(where, sigma_w2=0.5), "explicit", {"q": {}}, 0, 3, precision="mixed")
+
+
+def test_every_blas_runs_on_one_thread() -> None:
+    """That of SciPy too, however late it is imported."""
+    code = (
+        "from mcnet.backend import one_thread\n"
+        "with one_thread():\n"
+        "    import scipy.linalg, threadpoolctl\n"
+        "    print(*[one['num_threads'] for one in threadpoolctl.threadpool_info() if one['user_api'] == 'blas'])\n"
+    )
+    free = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    found = subprocess.run([sys.executable, "-c", code], env=free, capture_output=True, text=True, check=True)
+    assert set(found.stdout.split()) == {"1"}
 
 
 def request(sampler: str = "auto", **measures: Any) -> Request:
