@@ -15,6 +15,7 @@ import numpy as np
 from analysis import scaling, study
 from analysis.compare import Judged, judge_family
 from analysis.predictions import Theory
+from analysis.sampling import Sampling, sampling
 from analysis.spectra import FamilySpectra, judge_spectra, with_spectra
 from analysis.spectral_laws import Laws
 from analysis.table import Row, expected_scales
@@ -41,6 +42,8 @@ class Analysis:
     attributes : dict
         Those of the dataset.
     spectra : tuple of FamilySpectra
+    sampling : Sampling or None
+        The target of the run, where its networks were chosen by one.
     """
 
     families: tuple[Judged, ...]
@@ -48,6 +51,7 @@ class Analysis:
     verdict: Verdict
     attributes: dict[str, Any]
     spectra: tuple[FamilySpectra, ...] = ()
+    sampling: Sampling | None = None
 
     @property
     def summary(self) -> Row:
@@ -70,6 +74,26 @@ class Analysis:
             "left_out": left_out,
             "poor_fits": self._poor_fits(),
             "outliers": int((np.abs(z) > OUTLIER).sum()),
+        }
+
+    @property
+    def _target(self) -> Row:
+        """What was asked for by the target, where the networks went and what they came to."""
+        assert self.sampling is not None, "asked for where there is one"
+        goals = [
+            {
+                **{name: value for name, value in goal.result.items() if name != "points"},
+                "relative_error": goal.relative_errors[-1],
+                "points": list(goal.indices),
+                "networks": goal.drawn[-1].tolist() if len(goal.drawn) else [0] * len(goal.indices),
+            }
+            for goal in self.sampling.goals
+        ]
+        return {
+            "asked": dict(self.sampling.target),
+            "pilot": self.sampling.pilot,
+            "results": goals,
+            "outcome": self.sampling.outcome,
         }
 
     def _poor_fits(self) -> int:
@@ -97,6 +121,7 @@ class Analysis:
                 }
                 for judged in self.families
             ],
+            **({} if self.sampling is None else {"target": self._target}),
             "dataset": {
                 name: self.attributes[name]
                 for name in ("title", "mcnet_version", "git_commit", "plan_digest", "content_digest", "seed")
@@ -145,7 +170,8 @@ def judge(tree: xarray.DataTree) -> Analysis:
     fits = asked.get("fit", [])
     rows = [row for fit in ([fits] if isinstance(fits, dict) else fits) for row in _asked_fit(fit, families)]
     verdict = combine(judged.verdict for judged in families)
-    return Analysis(families, tuple(rows), verdict, attributes, tuple(each for found in spectra for each in found))
+    judged_spectra = tuple(each for found in spectra for each in found)
+    return Analysis(families, tuple(rows), verdict, attributes, judged_spectra, sampling(tree))
 
 
 def _asked_fit(asked: Row, families: tuple[Judged, ...]) -> list[Row]:

@@ -8,6 +8,8 @@ from analysis.compare import Judged
 from analysis.depth_figures import depth_curves, gradient_norms
 from analysis.drawing import Drawing
 from analysis.map_figures import order_chaos
+from analysis.sampling import Sampling
+from analysis.sampling_figures import allocation
 from analysis.score_figures import coefficients, score_histogram
 from analysis.spectra import FamilySpectra
 from analysis.spectrum_figures import against_depth, histograms
@@ -16,10 +18,13 @@ from analysis.spectrum_scaling_figures import distances, edges, plane
 CURVES = 6
 
 
-def drawings(families: Sequence[Judged], spectra: Sequence[FamilySpectra] = ()) -> list[Drawing]:
-    """Maps and spectra first, then curves against depth (of up to six families, evenly chosen), then all scores."""
+def drawings(
+    families: Sequence[Judged], spectra: Sequence[FamilySpectra] = (), sampling: Sampling | None = None
+) -> list[Drawing]:
+    """Sampling, maps and spectra first, then curves against depth (of at most six families), then all scores."""
     step = max(1, -(-len(families) // CURVES))
     candidates = [
+        allocation(sampling, families),
         *order_chaos(families),
         *_of_spectra(spectra),
         *(depth_curves(judged) for judged in families[::step]),

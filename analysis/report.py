@@ -12,6 +12,7 @@ from markupsafe import Markup
 from analysis.analyze import Analysis, judge_directory, replace_file
 from analysis.drawing import describe, svg
 from analysis.figures import drawings
+from analysis.sampling_figures import sampling_table
 from analysis.spectrum_table import spectrum_table
 from analysis.table import Row
 
@@ -67,7 +68,7 @@ def render(analysis: Analysis) -> str:
         warnings=_warnings(analysis),
         figures=[
             {"title": d.title, "caption": d.caption, "svg": Markup(svg(d.figure, f"figure {i}"))}
-            for i, d in enumerate(drawings(families, analysis.spectra))
+            for i, d in enumerate(drawings(families, analysis.spectra, analysis.sampling))
         ],
         families=[
             {
@@ -82,6 +83,7 @@ def render(analysis: Analysis) -> str:
             for judged in families
         ],
         tables=[
+            *sampling_table(analysis.sampling, families, ROWS),
             *spectrum_table(analysis.spectra, ROWS),
             _coefficient_table(analysis),
             _deviation_table(analysis),

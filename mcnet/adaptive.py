@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mcnet import allocation, rounds, runfiles, shards
 from mcnet.allocation import LEAST, Coefficient, Counts, Floats
@@ -60,11 +61,18 @@ class Decision(NamedTuple):
     reached : ndarray of bool
     networks : ndarray of int
         Of the result, at each point, after the next round.
+    least_error : ndarray
+        The error, relative to the largest value that is likely, that the allowed networks come to; more than was asked
+        for where the target lies beyond them.
+    stability : Coefficient or None
+        The 1/M coefficient without the smallest width, where enough are left to fit it.
     """
 
     estimate: Coefficient
-    reached: np.ndarray[Any, np.dtype[np.bool_]]
+    reached: NDArray[np.bool_]
     networks: Counts
+    least_error: Floats
+    stability: Coefficient | None = None
 
 
 def decide(
@@ -73,29 +81,41 @@ def decide(
     most: int,
     widths: Sequence[int] | None = None,
     limit: float | None = None,
+    last: bool = False,
 ) -> Decision:
-    """What a family of points needs next; with ``widths`` for its 1/M coefficient, else for the mean of each point."""
+    """What a family of points needs next; with ``widths`` for its 1/M coefficient, else for the mean of each point.
+
+    ``last``: no further round can follow.
+    """
     have, networks = statistics.counted, statistics.networks
+    stability = None
     if widths is None:
-        none = np.zeros_like(statistics.mean)
         error = np.sqrt(statistics.variance / networks)
-        estimate = Coefficient(statistics.mean, error, none, 0)
+        estimate = Coefficient(statistics.mean, error, np.zeros_like(error), 0)
     else:
         orders = allocation.powers(len(widths), limit is not None)
-        means = statistics.mean - (limit or 0.0)
-        estimate = allocation.coefficient(widths, means, statistics.variance, networks, orders)
+        means, variances = statistics.mean - (limit or 0.0), statistics.variance
+        estimate = allocation.coefficient(widths, means, variances, networks, orders)
+        if len(widths) > len(orders):
+            stability = allocation.coefficient(
+                widths[1:], means[..., 1:], variances[..., 1:], networks[..., 1:], orders
+            )
     counted, exact = np.asarray(have >= LEAST), np.asarray(statistics.variance == 0)
     if widths is not None:
         counted, exact = np.all(counted, -1), np.all(exact, -1)
     reached = counted & (exact | (estimate.error <= (1 + SLACK) * relative_error * np.abs(estimate.value)))
-    wanted = allocation.wanted_error(estimate.value, estimate.error, relative_error)
+    wanted = allocation.wanted_error(estimate.value, estimate.error, relative_error, last)
     if widths is None:
         needed = allocation.networks_for_mean(statistics.variance, wanted, have, most)
-        return Decision(estimate, reached, np.where(reached, have, needed))
-    needed = allocation.networks_for_coefficient(
-        widths, statistics.variance, statistics.cost, orders, wanted, have, most
-    )
-    return Decision(estimate, reached, np.where(reached[..., None], have, needed))
+        ends = np.sqrt(statistics.variance / needed)
+    else:
+        needed = allocation.networks_for_coefficient(
+            widths, statistics.variance, statistics.cost, orders, wanted, have, most
+        )
+        ends = allocation.coefficient(widths, np.zeros_like(statistics.mean), statistics.variance, needed, orders).error
+    stays = reached if widths is None else reached[..., None]
+    likely = np.maximum(wanted / relative_error, 1e-300)
+    return Decision(estimate, reached, np.where(stays, have, needed), ends / likely, stability)
 
 
 def next_round(directory: Path, plan: Plan) -> tuple[Plan, str] | None:
@@ -109,7 +129,7 @@ def next_round(directory: Path, plan: Plan) -> tuple[Plan, str] | None:
     Raises
     ------
     UsageError
-        If the observable is defined in no network.
+        If the observable is defined in no network, or the target lies beyond the networks that it allows.
     DiskError
         If the round cannot be written.
     """
@@ -119,19 +139,22 @@ def next_round(directory: Path, plan: Plan) -> tuple[Plan, str] | None:
     if target is None or rounds.ended(past, target, keys):
         return None
     known = _statistics(directory, plan)
+    number = rounds.count(past, target, keys)
     grown: dict[str, int] = {}
     results = []
     for indices, limit in _families(plan):
         one = Statistics._make(column[list(indices)] for column in known)
         by_width = target["coefficient"] == "1/M"
         widths = [plan.points[i].point.width for i in indices] if by_width else None
-        decision = decide(one, target["relative_error"], target["max_networks"], widths, limit)
+        decision = decide(one, target["relative_error"], target["max_networks"], widths, limit, number == ROUNDS - 1)
+        if not one.counted.any():
+            _require_within_reach(plan, indices, decision)
         for place, index in enumerate(indices):
             stop = plan.first_network + int(decision.networks[place])
             if stop > plan.points[index].networks:
                 grown[keys[index]] = stop
         results += _results(plan, indices, decision, by_width)
-    final = not grown or rounds.count(past, target, keys) >= ROUNDS
+    final = not grown or number >= ROUNDS
     content = {
         "format": rounds.FORMAT,
         "format_version": rounds.FORMAT_VERSION,
@@ -151,6 +174,14 @@ def next_round(directory: Path, plan: Plan) -> tuple[Plan, str] | None:
     runfiles.log(directory, "round", number=content["round"], final=final)
     told = rounds.read(directory)[-1]
     return None if told["final"] else (runfiles.load_plan(directory), _line(told, plan))
+
+
+def outcome(directory: Path, plan: Plan) -> str:
+    """What became of a target, in a line; "" before that is known, and without one."""
+    past = rounds.read(directory)
+    if plan.target is None or not rounds.ended(past, plan.target, [planned.key for planned in plan.points]):
+        return ""
+    return rounds.reached_text(past[-1])
 
 
 def _families(plan: Plan) -> list[tuple[tuple[int, ...], float | None]]:
@@ -175,8 +206,29 @@ def _results(plan: Plan, indices: Sequence[int], decision: Decision, by_width: b
             "error": error,
             "reached": bool(np.ravel(decision.reached)[0]),
             **({"chi2": chi2, "dof": decision.estimate.dof} if by_width else {}),
+            **({} if decision.stability is None else {"without_smallest": _pair(decision.stability)}),
         }
     ]
+
+
+def _pair(estimate: Coefficient) -> list[float]:
+    return [float(np.ravel(estimate.value)[0]), float(np.ravel(estimate.error)[0])]
+
+
+def _require_within_reach(plan: Plan, indices: Sequence[int], decision: Decision) -> None:
+    """Refuse, once the pilot is known, to draw for a target that all allowed networks would miss."""
+    assert plan.target is not None
+    least = float(np.max(decision.least_error))
+    if bool(np.all(decision.reached)) or least <= (1 + SLACK) * plan.target["relative_error"]:
+        return
+    first, widths = plan.points[indices[0]].point, [plan.points[i].point.width for i in indices]
+    at = f"width {widths[0]}" if len(widths) == 1 else f"widths {widths[0]} to {widths[-1]}"
+    raise UsageError(
+        f"sampling.target: an error of {rounds.percent(plan.target['relative_error'])} lies beyond max_networks = "
+        f"{plan.target['max_networks']} ({at}, sigma_w2 {first.sigma_w2:g}): after a pilot, "
+        f"{rounds.percent(least)} is what they come to at best. Raise max_networks or relative_error, in the same "
+        "directory."
+    )
 
 
 def _line(content: rounds.Round, plan: Plan) -> str:

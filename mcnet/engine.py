@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mcnet import plugins as plugin_modules
-from mcnet import runfiles, shards
-from mcnet.adaptive import next_round
+from mcnet import rounds, runfiles, shards
+from mcnet.adaptive import next_round, outcome
 from mcnet.errors import DataError, DiskError, McnetError, Stopped, UsageError
 from mcnet.executors import ATTEMPTS, Child, Failed, Outcome, in_process, processes
 from mcnet.plan import Plan, PlannedPoint, make_plan, plan_points
@@ -301,6 +301,8 @@ def _carry_out(directory: Path, plan: Plan, device: str, machines: _Machines, qu
                 )
             if not quiet:
                 Progress.say(f"{directory / runfiles.DATASET}: {done} of {planned} shards")
+        if not quiet and (told := outcome(directory, plan)):
+            Progress.say(told)
     if failed:
         raise McnetError(_told(plan, failed, directory, planned - done))
     return directory
@@ -314,6 +316,7 @@ def _make_shards(
     folder.mkdir(exist_ok=True)
     shards.remove_stale(folder)
     shards.remove_stale(directory)
+    shards.remove_stale(directory / rounds.ROUNDS)
     todo = _todo(directory, plan, machines.part, quiet)
     seconds, stored = _costs(plan, todo)
     _require_space(directory, sum(stored))

@@ -58,7 +58,7 @@ def read_document(text: str, where: str) -> dict[str, Any]:
         raise DataError(f"{where}: holds text that cannot be printed.")
     if not _DIGEST.fullmatch(document["digest"]):
         raise DataError(f"{where}: its digest is none.")
-    if "target" in document and not _is_target(document["target"]):
+    if "target" in document and not is_target(document["target"]):
         raise DataError(f"{where}: its target is none.")
     check_points(document, where)
     return document
@@ -105,7 +105,7 @@ def _is_point(entry: Any) -> bool:
     )
 
 
-def _is_target(target: Any) -> bool:
+def is_target(target: Any) -> bool:
     """Whether it is what :func:`mcnet.scenario_target.plain` makes; whether it is measured, the rounds will see."""
     if not isinstance(target, dict) or not _is_plain({**target, "limits": None}, 1):
         return False

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import socket
@@ -16,6 +17,7 @@ from typing import Any
 
 from mcnet import files
 from mcnet.errors import DataError, DiskError
+from mcnet.plan_format import is_target
 from mcnet.shards import sync_directory
 
 ROUNDS = "rounds"
@@ -63,11 +65,35 @@ def check(content: Any, where: str, number: int) -> None:
     version = content.get("format_version")
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise DataError(f"{where}: has format {version}; this mcnet reads formats up to {FORMAT_VERSION}.")
-    known = {"plan": str, "target": dict, "points": list, "networks": dict, "final": bool}
-    if not all(isinstance(content.get(name), kind) for name, kind in known.items()):
+    known = {
+        "plan": str,
+        "target": dict,
+        "points": list,
+        "statistics": list,
+        "results": list,
+        "networks": dict,
+        "final": bool,
+    }
+    if not (
+        all(isinstance(content.get(name), kind) for name, kind in known.items())
+        and is_target(content["target"])
+        and all(isinstance(key, str) for key in content["points"])
+        and len(content["statistics"]) == len(content["points"])
+        and all(isinstance(row, dict) and type(row.get("cost")) is float for row in content["statistics"])
+        and all(type(stop) is int and 0 < stop < 2**32 for stop in content["networks"].values())
+        and all(map(_is_result, content["results"]))
+    ):
         raise DataError(f"{where}: is damaged.")
-    if not all(type(stop) is int and 0 < stop < 2**32 for stop in content["networks"].values()):
-        raise DataError(f"{where}: is damaged.")
+
+
+def _is_result(result: Any) -> bool:
+    return (
+        isinstance(result, dict)
+        and all(type(result.get(name)) is float for name in ("value", "error"))
+        and type(result.get("reached")) is bool
+        and isinstance(result.get("points"), list)
+        and all(isinstance(key, str) for key in result["points"])
+    )
 
 
 def apply(document: dict[str, Any], rounds: Sequence[Round], where: str) -> None:
@@ -100,6 +126,34 @@ def count(rounds: Sequence[Round], target: Mapping[str, Any], points: Sequence[s
             break
         number += 1
     return number
+
+
+def reached_text(content: Round) -> str:
+    """What a round found of its target: ``reached: 1/M coefficient of c at layer 5 = -0.42 +- 0.02 (4.6 %)``."""
+    target, results = content["target"], content["results"]
+    layer = "" if target["layer"] is None else f" at layer {target['layer']}"
+    what = f"{'1/M coefficient' if target['coefficient'] == '1/M' else 'mean'} of {target['observable']}{layer}"
+    asked = percent(target["relative_error"])
+    if len(results) == 1:
+        one = results[0]
+        verdict = "reached" if one["reached"] else "missed"
+        error = percent(relative(one))
+        return f"target {verdict}: {what} = {one['value']:.5g} +- {one['error']:.2g}, {error} (asked for {asked})"
+    reached = sum(result["reached"] for result in results)
+    worst = max(map(relative, results))
+    return f"targets reached: {reached} of {len(results)}, {what}; largest error {percent(worst)} (asked for {asked})"
+
+
+def relative(result: Mapping[str, Any]) -> float:
+    """Relative error of a result."""
+    if not result["error"]:
+        return 0.0
+    return float(result["error"] / abs(result["value"])) if result["value"] else math.inf
+
+
+def percent(part: float) -> str:
+    """``4.6 %``."""
+    return f"{100 * part:.2g} %" if part < 1 else f"{100 * part:.0f} %"
 
 
 def _concerns(content: Round, target: Mapping[str, Any], points: Sequence[str]) -> bool:

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ def status(directory: str | Path) -> dict[str, Any]:
         ``title``, ``shards``, ``shards_planned``, ``networks``, ``networks_planned``, ``damaged`` (names, including
         what was set aside), ``dataset`` (whether ``dataset.h5`` is there), ``pruned``, ``seconds_since_last`` (None
         before the first shard), ``points`` (for each: ``parameters``, ``networks``, ``networks_planned``),
-        ``complete``.
+        ``complete``; with a target ``target``: what was ``asked``, the ``rounds`` that were decided, the ``results`` of
+        the last one, and the ``outcome`` in a line once it is known.
 
     Raises
     ------
@@ -56,6 +58,7 @@ def status(directory: str | Path) -> dict[str, Any]:
     ]
     planned = sum(len(names) for names in spans)
     past, keys = rounds.read(place), [entry["key"] for entry in document["points"]]
+    decided = rounds.ended(past, document.get("target"), keys)
     return {
         "title": document["title"],
         "shards": len(done),
@@ -68,7 +71,18 @@ def status(directory: str | Path) -> dict[str, Any]:
         "pruned": pruned,
         "seconds_since_last": _age(place / SHARDS) if done else None,
         "points": points,
-        "complete": len(done) == planned and rounds.ended(past, document.get("target"), keys),
+        "complete": len(done) == planned and decided,
+        **({} if document.get("target") is None else {"target": _target(document["target"], past, decided)}),
+    }
+
+
+def _target(asked: Mapping[str, Any], past: Sequence[rounds.Round], decided: bool) -> dict[str, Any]:
+    """How far the target of a run is."""
+    return {
+        "asked": dict(asked),
+        "rounds": len(past),
+        "results": past[-1]["results"] if past else [],
+        "outcome": rounds.reached_text(past[-1]) if decided else None,
     }
 
 

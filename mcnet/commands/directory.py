@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mcnet.commands.coordinates import varying
-from mcnet.commands.text import duration, number, plural, table
+from mcnet.commands.text import duration, number, plural, table, target_text
 
 _LAW = ("activation", "weights", "depth", "sigma_w2", "sigma_b2", "normalization")
 _ROWS = 40
@@ -15,7 +15,7 @@ _ZERO = 1e-12  # rounding of a coefficient that vanishes
 
 
 def status_text(status: Mapping[str, Any]) -> str:
-    """How far a run is, in a line; damaged shards below it."""
+    """How far a run is, in a line; damaged shards and the target below it."""
     last = status["seconds_since_last"]
     parts = [f"{status['shards']}/{status['shards_planned']} shards, {len(status['damaged'])} damaged"]
     if last is not None:
@@ -28,7 +28,11 @@ def status_text(status: Mapping[str, Any]) -> str:
         parts.append(
             "complete" + (", pruned" if status["pruned"] else "") + ("" if status["dataset"] else ", not packed")
         )
-    return "\n".join(["; ".join(parts), *(f"  {shard}" for shard in status["damaged"][:10])])
+    lines = ["; ".join(parts), *(f"  {shard}" for shard in status["damaged"][:10])]
+    if (target := status.get("target")) is not None:
+        so_far = f"{plural(target['rounds'], 'round')} decided" if target["rounds"] else "pilot"
+        lines.append(target["outcome"] or f"{so_far}; aim: {target_text(target['asked'])}")
+    return "\n".join(lines)
 
 
 def _named(parameters: Mapping[str, Any], points: list[Mapping[str, Any]]) -> str:
@@ -80,7 +84,8 @@ def analysis_text(document: Mapping[str, Any]) -> str:
     blocks = [table(lines)] if lines else []
     if len(rows) > _ROWS:
         blocks.append(f"... and {len(rows) - _ROWS} more in analysis.json")
-    return "\n".join([*blocks, *map(_fit_text, asked[:_ROWS]), _verdict_text(document["summary"])])
+    target = [document["target"]["outcome"]] if "target" in document else []
+    return "\n".join([*blocks, *map(_fit_text, asked[:_ROWS]), *target, _verdict_text(document["summary"])])
 
 
 def _law(row: Mapping[str, Any]) -> dict[str, Any]:
