@@ -246,6 +246,29 @@ def verify(directory: Path, recompute: int, device: str, as_json: bool) -> None:
 
 
 @main.command()
+@click.argument("directories", metavar="DIR...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Directory of all shards.")
+@_quiet
+@_json
+@_debug
+def merge(directories: tuple[Path, ...], out: Path, quiet: bool, as_json: bool) -> None:
+    """Bring runs of one plan into one directory.
+
+    The parts were made on several machines without a common disk. Shards that several hold count once; the same
+    networks in other ranges, or with other numbers, are refused. The parts stay as they are.
+
+    \b
+    Example:
+      mcnet merge from_a/study from_b/study --out runs/study
+    """
+    from mcnet.commands.directory import merge_text
+    from mcnet.merging import merge as merge_runs
+
+    result = merge_runs(directories, out)
+    _print(result, as_json, lambda: merge_text(result, str(out)), quiet)
+
+
+@main.command()
 @_directory
 @_quiet
 @_debug

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from mcnet import inputs, provenance, runfiles, shards
 from mcnet.backend import Backend, get_backend
+from mcnet.comparison import largest_difference
 from mcnet.errors import DataError, McnetError
 from mcnet.kernels import grams
 from mcnet.observables.measure import measure
@@ -112,23 +113,14 @@ def build(plan: Plan, task: Task, drawn: Drawn) -> tuple[memoryview, dict[str, A
 
 
 def compare(directory: Path, plan: Plan, task: Task, backend: Backend) -> float:
-    """Draw the networks of a shard again; the largest difference, 0 if every bit is the same.
-
-    The difference of two numbers is relative to the largest number of their variable in the shard; inf if one is NaN
-    and the other is not.
-    """
+    """Draw the networks of a shard again; :func:`mcnet.comparison.largest_difference` of the two."""
     planned = plan.points[task.point_index]
     stored = shards.read(directory / runfiles.SHARDS / shards.shard_name(planned.key, task.start, task.stop))
-    worst = 0.0
-    for variable, values in draw(plan, task, backend).measured:
-        again, before = np.asarray(values, variable.dtype), stored[f"{variable.group}/{variable.name}"]
-        if again.tobytes() == before.tobytes():
-            continue
-        if not np.array_equal(np.isnan(again), np.isnan(before)):
-            return np.inf
-        size = np.nanmax(np.abs(before))
-        worst = max(worst, float(np.nanmax(np.abs(again - before)) / size) if size else np.inf)
-    return worst
+    again = {
+        f"{variable.group}/{variable.name}": np.asarray(values, variable.dtype)
+        for variable, values in draw(plan, task, backend).measured
+    }
+    return largest_difference(again, stored)
 
 
 def serve(arguments: Sequence[str]) -> int:

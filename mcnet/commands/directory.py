@@ -57,6 +57,17 @@ def verify_text(report: Mapping[str, Any]) -> str:
     return "\n".join([first, *(f"  {message}" for message in report["damaged"])])
 
 
+def merge_text(result: Mapping[str, Any], out: str) -> str:
+    """What was merged, and how to go on."""
+    missing = result["shards_planned"] - result["shards"]
+    following = f"mcnet resume {out}" if missing or result["damaged"] else f"mcnet pack {out}"
+    first = (
+        f"{out}: {result['shards']}/{result['shards_planned']} shards, {result['copied']} copied, "
+        f"{result['equal']} in several directories. Next: {following}"
+    )
+    return "\n".join([first, *(f"  left out: {message}" for message in result["damaged"][:10])])
+
+
 def analysis_text(document: Mapping[str, Any]) -> str:
     """The 1/M coefficients of the last layer against theory, the fits that were asked for, and the global verdict.
 
