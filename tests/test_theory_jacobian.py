@@ -209,6 +209,39 @@ def test_depths_out_of_the_double_range():
     assert mean == pytest.approx(-1000.0, rel=1e-6)  # E log x = -1 for each square Gaussian layer
 
 
+def test_a_lost_atom_inside_a_band():
+    """Two orthogonal layers of selu: an atom of mass 1/2 + 1/2 - 1 leaves a diverging density inside the support."""
+    found = jacobian.spectrum("selu", "orthogonal", critical("selu", 1.0), 0.0, 2, 1.0, points=400)
+    assert found.mass == pytest.approx(1.0, abs=1e-5)
+    second = jacobian.moments("selu", "orthogonal", critical("selu", 1.0), 0.0, 2, 2, 1.0)[1]
+    assert quadrature(found, 1) == pytest.approx(1.0, rel=1e-5)
+    assert quadrature(found, 2) == pytest.approx(second, rel=1e-5)
+    assert len(found.log.bands) == 2  # cut there
+
+
+def test_what_is_beyond_a_double_is_refused():
+    for function in (jacobian.spectrum, lambda *law: jacobian.moments(*law, 2)):
+        with pytest.raises(ValueError, match=r"1e\+398, beyond the range of a double.*log_spectrum"):
+            function("linear", "gaussian", 2.5, 0.0, 1000)
+    found = jacobian.log_spectrum("linear", "orthogonal", 2.5, 0.0, 1000)
+    assert found.log_max == pytest.approx(1000 * np.log(2.5))
+
+
+@pytest.mark.parametrize("weights", ["gaussian", "orthogonal"])
+def test_layers_with_atoms_and_their_own_q(weights):
+    """hard-tanh: the atom at zero is that of the longest pre-activations; each layer takes its part of that at 1."""
+    q = 0.3 * np.array([1.0, 0.9, 0.8, 0.7])
+    found = jacobian.spectrum("hard-tanh", weights, 1.0, 0.0, 4, q, points=200)
+    dead = np.array([slope_law(activations.get("hard-tanh"), value).zero for value in q])
+    atoms = dict(found.atoms)
+    assert atoms[0.0] == pytest.approx(dead.max(), rel=1e-12)
+    assert atoms.get(1.0, 0.0) == pytest.approx(0.0 if weights == "gaussian" else 1 - dead.sum(), rel=1e-12)
+    assert found.mass == pytest.approx(1.0, abs=1e-6)
+    exact = jacobian.moments("hard-tanh", weights, 1.0, 0.0, 4, 2, q)
+    for power in (1, 2):
+        assert quadrature(found, power) == pytest.approx(exact[power - 1], rel=1e-6)
+
+
 def test_what_is_not_covered_is_refused():
     with pytest.raises(ValueError, match="uniform"):
         jacobian.moments("tanh", "uniform", 1.0, 0.0, 2, 2, 0.5)

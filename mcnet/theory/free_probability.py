@@ -210,8 +210,8 @@ def match(law: SlopeLaw, ratio: Real, start: Real) -> Real:
         minus_m, one_plus_m, d = (part.real for part in node_sums(np.exp(v), law))
         fault = np.log(minus_m) - np.log(one_plus_m) - ratio  # falls with v
         low, high = np.where(fault > 0, v, low), np.where(fault > 0, high, v)
-        step = fault / (d / minus_m + d / one_plus_m)
-        trial = v + step
+        with np.errstate(divide="ignore", invalid="ignore"):  # far out d is 0: bisection there
+            trial = v + fault / (d / minus_m + d / one_plus_m)
         trial = np.where((trial > low) & (trial < high), trial, (low + high) / 2)
         if np.max(np.abs(trial - v)) < 1e-12:
             break
@@ -247,6 +247,8 @@ def negative_axis(system: ProductSystem, lowest: float, tail: float) -> tuple[Re
         with np.errstate(under="ignore"):
             minus_m, one_plus_m, _ = (part.real for part in node_sums(np.exp(block), law))
         good = (one_plus_m > 1e-290) & (block > resolved)
+        if not good.any():
+            break
         block, minus_m, one_plus_m = block[good], minus_m[good], one_plus_m[good]
         ratio = np.log(minus_m) - np.log(one_plus_m)
         states = np.empty((block.size, len(laws)))

@@ -44,6 +44,7 @@ ActivationLike = str | Mapping[str, Any] | Activation
 MERGE = 1e-6  # pre-activation variances closer than this share one law
 MOST_GROUPS = 40  # in a spectrum; a slow transient of hundreds of layers is covered by so many laws
 TAIL = 1e-9  # mass that may lie below the grid
+NEARLY = 1.3  # sum of the missing masses of the heaviest atoms; from 1 on their product is no atom
 LOG_SMALLEST = -690.0  # log of the smallest x whose density is a finite double
 
 
@@ -219,7 +220,10 @@ def conditional_fim(
     keys = [1.0 if phi.homogeneous else length for length in lengths[:-1]]
     known = {key: slope_law(phi, key) for key in set(keys)}
     laws = tuple(known[key] for key in keys)
-    mean, second = fisher_moments(laws, q_hat, sigma_w2, haar)
+    with np.errstate(over="ignore"):
+        mean, second = fisher_moments(laws, q_hat, sigma_w2, haar)
+    if not math.isfinite(second):
+        raise ValueError(f"at depth {depth} the second moment is beyond the range of a double; take a smaller depth")
     if any(law.values.size == 0 for law in laws):
         raise ValueError("phi' vanishes at q = 0: no layer below it has a gradient")
     if haar and all(law.single for law in laws):
@@ -233,7 +237,7 @@ def conditional_fim(
     log_top = chain.top()
     s, states, excess = chain.negative_axis(log_top, LOG_SMALLEST, TAIL)
     if 2 * excess > MASS_TOLERANCE:
-        raise ValueError(f"up to {2 * excess:.2g} of the mass lies too near the lower edge to be resolved")
+        raise ValueError(f"up to {min(2 * excess, 1.0):.2g} of the mass lies too near the lower edge to be resolved")
     look = _look(points, laws)
     log = resolve(lambda log_x: law_at(chain, (s, states), log_x), log_top, float(s[-1]), chain.atoms(), points, look)
     return from_log(log, mean, second, q_hat[-1])
@@ -274,14 +278,17 @@ def _log_spectrum(
     s, states, excess = negative_axis(system, lowest, TAIL)
     if 2 * excess[-1] > MASS_TOLERANCE:
         raise ValueError(
-            f"at depth {depth} up to {2 * excess[-1]:.2g} of the eigenvalues lie below 1e-300, the range of a double; "
-            "log_spectrum gives the law of their logarithm"
+            f"at depth {depth} up to {min(2 * excess[-1], 1.0):.2g} of all eigenvalues lie below 1e-300, the range "
+            "of a double; log_spectrum gives the law of their logarithm"
         )
     atoms = _product_atoms(groups, log_scale) if haar else ()
     if zero > 0:
         atoms = ((-math.inf, zero), *atoms)
     look = _look(points, [group.law for group in groups])
-    return resolve(lambda log_x: law_at(system, (s, states), log_x), top(system), float(s[-1]), atoms, points, look)
+    breaks = _lost_atoms(groups, log_scale) if haar else ()
+    return resolve(
+        lambda log_x: law_at(system, (s, states), log_x), top(system), float(s[-1]), atoms, points, look, breaks
+    )
 
 
 def _look(points: int, laws: Sequence[SlopeLaw]) -> int:
@@ -333,6 +340,16 @@ def _groups(phi: Activation, lengths: Sequence[float], tolerance: float) -> tupl
                 groups.append([q])
         tolerance *= 1.5
     return tuple(Layers(slope_law(phi, math.fsum(group) / len(group)), len(group)) for group in groups)
+
+
+def _lost_atoms(groups: Sequence[Layers], log_scale: float) -> tuple[float, ...]:
+    """log x where an atom of a free product just fails to survive, and leaves a singular or a very steep density."""
+    heaviest = [max(group.law.atoms, key=lambda atom: atom[1], default=(0.0, 0.0)) for group in groups]
+    deficit = math.fsum(group.count * (1 - atom[1]) for group, atom in zip(groups, heaviest, strict=True))
+    if not 1 <= deficit < NEARLY or any(value == 0.0 for value, _ in heaviest):
+        return ()
+    scale = math.fsum(group.count * math.log(atom[0]) for group, atom in zip(groups, heaviest, strict=True))
+    return (log_scale + scale,)
 
 
 def _product_atoms(groups: Sequence[Layers], log_scale: float) -> Atoms:

@@ -73,7 +73,8 @@ def one_factor(activation: Activation, q: float, log_scale: float, points: int) 
         singular = log_scale + 2 * np.log(_slope(activation, np.array(extrema)))
     apart = np.unique(np.round(singular[np.isfinite(singular)], 7))
     breaks = [float(place) for place in apart if place < log_top - 1e-6]
-    return resolve(evaluate, log_top, log_scale + lowest - 1e-9, places, points, points, breaks)
+    look = 0 if breaks else points  # between two of these places the density is positive, or zero throughout
+    return resolve(evaluate, log_top, log_scale + lowest - 1e-9, places, points, look, breaks)
 
 
 def _slope(activation: Activation, u: Real) -> Real:

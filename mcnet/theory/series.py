@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.floating[Any]]
 
+LOG_LARGEST = 709.0  # log of the largest double
+
 
 def product(a: Array, b: Array) -> Array:
     """Coefficients of a(m) b(m)."""
@@ -61,6 +63,11 @@ def product_moments(factors: Sequence[tuple[Array, int]], log_scale: float, haar
     count : int
         Number of moments.
 
+    Raises
+    ------
+    ValueError
+        If one of them is larger than a double can be.
+
     Notes
     -----
     Lagrange inversion, ``mu_k = (1/k) [m^(k-1)] ((1+m)/S(m))^k`` with
@@ -75,5 +82,13 @@ def product_moments(factors: Sequence[tuple[Array, int]], log_scale: float, haar
         series = slope_factor(moments)
         log_factor += multiplicity * math.log(series[0])
         base = product(base, power(series / series[0], float(multiplicity)))
-    mean = math.exp(log_factor + log_scale)
-    return np.array([mean**k * power(base, float(k))[k - 1] / k for k in range(1, count + 1)])
+    log_mean = log_factor + log_scale
+    relative = [power(base, float(k))[k - 1] / k for k in range(1, count + 1)]
+    for k, factor in enumerate(relative, 1):
+        log_moment = k * log_mean + math.log(factor)
+        if log_moment > LOG_LARGEST:
+            raise ValueError(
+                f"moment {k} is 1e{log_moment / math.log(10):+.0f}, beyond the range of a double; "
+                "ask for fewer moments, or log_spectrum for the law of the logarithm"
+            )
+    return np.array([math.exp(k * log_mean) * factor for k, factor in enumerate(relative, 1)])

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 Real = NDArray[np.floating[Any]]
 
 MASS_TOLERANCE = 1e-3
+INNER = 1e-6  # least distance in log x of a singularity from an edge that splits a band
 NEGLIGIBLE = 1e-7  # mass whose lower edge is not looked for
 SECTION = 24  # points a round in which an edge is enclosed
 
@@ -226,7 +227,7 @@ def resolve(
     points : int
         Grid points, split among the bands.
     look : int
-        Points of a first look for gaps: narrower ones stay unseen, at the price of accuracy.
+        Points of a first look for gaps: narrower ones stay unseen, at the price of accuracy. 0: there are none.
     breaks : sequence of float
         log x of singularities inside a band: it is split there.
 
@@ -240,9 +241,8 @@ def resolve(
     ``log x = high - R t^2`` for a band that reaches down to zero, ``log x = middle - half cos(angle)`` for one with two
     edges, both with midpoints: the rule is then accurate whether the density vanishes or diverges as a root at an edge.
     """
-    places = [-math.inf, *sorted(place for place in breaks if log_bottom + 1e-6 < place < log_top), log_top]
-    limits = list(itertools.pairwise(places))
-    if len(limits) == 1:
+    limits = [(-math.inf, log_top)]
+    if look:
         grid, _ = _grids(limits, log_bottom, look)
         values = evaluate(grid)
         # A band may end below in a tail that is not worth finding its edge.
@@ -253,6 +253,8 @@ def resolve(
             limits = _limits(evaluate, grid, values, log_top, atoms)
             if not limits:
                 return only_atoms(atoms)
+    for place in breaks:
+        limits = [part for limit in limits for part in _split(limit, place, log_bottom)]
     grid, step = _grids(limits, log_bottom, points)
     values = evaluate(grid)
     if not values.solved.all():
@@ -279,6 +281,14 @@ def resolve(
         bands.append(Band(low, high, grid[own], values.density[own], monotone, start, stop))
     log_max = max(limits[-1][1], *(place for place, _ in atoms)) if atoms else limits[-1][1]
     return LogSpectrum(grid, values.density, tuple(bands), atoms, log_max, mass)
+
+
+def _split(limit: tuple[float, float], place: float, log_bottom: float) -> list[tuple[float, float]]:
+    """A band cut at a place well inside it."""
+    low, high = limit
+    if max(low, log_bottom) + INNER < place < high - INNER:
+        return [(low, place), (place, high)]
+    return [limit]
 
 
 def _below(above: float, place: float, continuous: float, atoms: Atoms) -> float:
