@@ -41,7 +41,7 @@ def benchmark(quick: bool = False) -> dict[str, Any]:
         layer of one network with a weight matrix drawn and multiplied by NumPy, and ``speedup`` of the first chain.
     """
     repeats = 3 if quick else 7
-    rate = _normals_rate(repeats)
+    rate = normals_rate(repeats)
     chains = [_chain(*case, repeats, quick) for case in CASES]
     explicit = _explicit_layer(CASES[0][3], CASES[0][5], repeats)
     first = chains[0]
@@ -55,7 +55,7 @@ def benchmark(quick: bool = False) -> dict[str, Any]:
     }
 
 
-def _best(function: Callable[[], Any], repeats: int) -> float:
+def cpu_seconds(function: Callable[[], Any], repeats: int) -> float:
     """Least CPU seconds of some calls, after a first one that compiles."""
     function()
     seconds = []
@@ -66,8 +66,8 @@ def _best(function: Callable[[], Any], repeats: int) -> float:
     return min(seconds)
 
 
-def _normals_rate(repeats: int) -> float:
-    """Normals a second, written to an array that stays in the cache."""
+def normals_rate(repeats: int) -> float:
+    """Normals a second on one core, written to an array that stays in the cache: the floor of all samplers."""
     networks, columns = 1000, 4096
     fill = program("fill").fill
     out = np.empty(columns, np.float32)
@@ -76,7 +76,7 @@ def _normals_rate(repeats: int) -> float:
         for network in range(networks):
             fill(out, 1, 1, columns, False, *_KEY, network, streams.FORWARD << 24 | 1, 0, 0)
 
-    return networks * columns / _best(draw, repeats)
+    return networks * columns / cpu_seconds(draw, repeats)
 
 
 def _chain(
@@ -100,9 +100,9 @@ def _chain(
             input_dimension=width,
         )
 
-    before = _normals_rate(repeats)
-    seconds = _best(draw, repeats)
-    rate = max(before, _normals_rate(repeats))
+    before = normals_rate(repeats)
+    seconds = cpu_seconds(draw, repeats)
+    rate = max(before, normals_rate(repeats))
     rows = inputs + (1 if weights == "orthogonal" else 0)  # Haar layers draw their biases
     normals = networks * depth * width * rows
     return {
@@ -129,4 +129,4 @@ def _explicit_layer(width: int, inputs: int, repeats: int) -> float:
         a = np.tanh(u + rng.standard_normal((width, 1), np.float32) * np.float32(0.1**0.5)).astype(np.float64)
         _ = a.T @ a
 
-    return _best(layer, 3 * repeats)
+    return cpu_seconds(layer, 3 * repeats)

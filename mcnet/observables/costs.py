@@ -160,12 +160,12 @@ def seconds(point: Point, needs: frozenset[str], sampler: str) -> float:
     if fused(point, needs, sampler):
         per_layer = 2e-9 * width * inputs * (1.0 + 0.15 * inputs)
     elif sampler == "conditioned":
-        per_layer = 1e-9 * width * count * (45.0 + 0.4 * count)
+        per_layer = 1e-9 * width * count * (45.0 + 0.4 * count) * (1.8 if point.weights == "orthogonal" else 1.0)
     else:
         made = 1 if keeps_matrices(point, "mixed") or not has_backward(needs) else 2
         per_layer = 1e-9 * width**2 * (3.0 * made + 0.03 * count) + 2e-8 * width * count
         if point.weights == "orthogonal":
-            per_layer += made * 4e-8 * width**2 * (1.0 + width / 4096)
+            per_layer += made * 1.3e-8 * width**2 * (1.0 + width / 4096)
     total = per_layer * point.depth
     if "tangent" in needs:
         rows = inputs * (point.outputs or 1)
