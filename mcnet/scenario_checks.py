@@ -207,9 +207,16 @@ def _last_layer(draft: Draft, faults: Faults) -> None:
         if any(name != "none" for name in draft.axes().get("normalization", ())):
             faults.add(_place(draft, "normalization"), "normalises a readout. Add outputs = ... to [network].")
     count, widths = draft.count(), draft.axes().get("width")
-    if "last-batch" in draft.axes().get("normalization", ()) and count is not None and count < 3:
+    for name, leaves in (("last-mean", "one number of each output"), ("last-batch", "no gradient")):
+        if name in draft.axes().get("normalization", ()) and count is not None and count < 3:
+            faults.add(
+                _place(draft, "normalization"),
+                f'"{name}" needs at least 3 inputs, there are {count}: it leaves {leaves} of two. Add inputs.',
+            )
+    if "last-layer" in draft.axes().get("normalization", ()) and outputs is not None and outputs < 3:
         faults.add(
-            _place(draft, "normalization"), f'"last-batch" needs at least 3 inputs, there are {count}. Add inputs.'
+            _place(draft, "normalization"),
+            f'"last-layer" needs at least 3 outputs, there are {outputs}: it leaves no gradient of two. Add outputs.',
         )
     if draft.network.readout == "orthogonal" and outputs is not None and widths and outputs > min(widths):
         faults.add(

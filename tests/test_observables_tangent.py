@@ -119,7 +119,7 @@ def test_blocks_and_parts() -> None:
         ]
         assert OBSERVABLES[name].check(point(2, outputs=2, normalization="last-batch"), {})
         assert OBSERVABLES[name].check(point(2, outputs=2, normalization="last-layer"), {})
-        assert OBSERVABLES[name].check(point(1, outputs=2, normalization="last-mean"), {})
+        assert OBSERVABLES[name].check(point(2, outputs=2, normalization="last-mean"), {})
         assert not OBSERVABLES[name].check(where, {})
 
 

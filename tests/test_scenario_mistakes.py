@@ -89,8 +89,20 @@ ONE_BY_ONE = [
     (
         "depth = 5",
         "depth = 5\noutputs = 3\nnormalization = 'last-batch'",
-        '8:17: network.normalization: "last-batch" needs at least 3 inputs, there are 2.',
+        '8:17: network.normalization: "last-batch" needs at least 3 inputs, there are 2: it leaves no gradient of two.',
         "Add inputs",
+    ),
+    (
+        "depth = 5",
+        "depth = 5\noutputs = 3\nnormalization = 'last-mean'",
+        '8:17: network.normalization: "last-mean" needs at least 3 inputs, there are 2: it leaves one number',
+        "Add inputs",
+    ),
+    (
+        "depth = 5",
+        "depth = 5\noutputs = 2\nnormalization = 'last-layer'",
+        '8:17: network.normalization: "last-layer" needs at least 3 outputs, there are 2: it leaves no gradient',
+        "Add outputs",
     ),
     (
         "depth = 5",

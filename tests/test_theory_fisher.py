@@ -146,6 +146,7 @@ def test_mean_subtracted_trace_of_explicit_networks() -> None:
         ({"q_hat_0_st": 2.0}, "q_hat_0"),
         ({"sigma_b2": -1.0}, "sigma_b2"),
         ({"inputs": 0}, "inputs"),
+        ({"inputs": 1}, "kappa_2 is the overlap of two"),
     ],
 )
 def test_what_is_refused(change: dict[str, object], match: str) -> None:

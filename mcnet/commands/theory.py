@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import cache
 from typing import Any
 
@@ -60,6 +61,10 @@ def _point(point: Point, request: Request) -> dict[str, Any]:
     if "fim" in request.measures and point.outputs is not None:
         if point.inputs.q0 is None:
             notes.append("fisher: the formulas are for inputs of one length and one correlation")
+        elif point.inputs.count == 1:
+            notes.append("fisher: kappa_2 is the overlap of two different inputs, and there is only one")
+        elif point.normalization not in ("none", "last-mean"):
+            notes.append(f'fisher: there are no formulas for normalization = "{point.normalization}"')
         else:
             add("fisher", lambda: _fisher(point))
     if {"jacobian", "jacobian_lambda_max"} & request.measures.keys():
@@ -200,8 +205,8 @@ def _fisher(point: Point) -> dict[str, Any]:
     q0 = point.inputs.q0
     crossed = q0 * (point.inputs.c0 or 0.0)
 
-    def statistics(train_biases: bool) -> Any:
-        return fisher.eigenvalue_statistics(
+    def of(function: Callable[..., Any], train_biases: bool) -> Any:
+        return function(
             point.activation,
             point.sigma_w2,
             point.sigma_b2,
@@ -214,7 +219,10 @@ def _fisher(point: Point) -> dict[str, Any]:
             train_biases,
         )
 
-    without, trained = statistics(False), statistics(True)
+    without, trained = (of(fisher.eigenvalue_statistics, biases) for biases in (False, True))
+    if point.normalization == "last-mean":
+        bounds = asdict(of(fisher.mean_subtracted, point.train_biases))
+        return {"kappa_1": without.kappa_1, "kappa_2": without.kappa_2} | bounds
     return {
         **{name: float(getattr(without, name)) for name in ("kappa_1", "kappa_2", "mean", "second_moment")},
         "lambda_max": float(without.lambda_max),

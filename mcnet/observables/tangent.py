@@ -238,8 +238,8 @@ def _like(networks: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.bool_
 def _check(point: Point, options: Options) -> list[str]:
     if not point.outputs:
         return ["the gradients of the outputs need a readout; set network.outputs"]
-    if point.normalization == "last-mean" and point.inputs.count < 2:
-        return ['normalization "last-mean" leaves nothing of one input; use 2 inputs or more']
+    if point.normalization == "last-mean" and point.inputs.count < 3:
+        return ['normalization "last-mean" leaves one number of 2 inputs, no spectrum; use 3 inputs or more']
     if point.normalization == "last-batch" and point.inputs.count < 3:
         return ['normalization "last-batch" leaves no gradient with fewer than 3 inputs; use more']
     if point.normalization == "last-layer" and point.outputs < 3:

@@ -105,7 +105,7 @@ def eigenvalue_statistics(
     Raises
     ------
     ValueError
-        If a number is out of range.
+        If a number is out of range, or there is only one input, of which kappa_2 has no meaning.
 
     Notes
     -----
@@ -192,6 +192,8 @@ def _orders(
     for name, count in (("depth", depth), ("width", width), ("inputs", inputs), ("outputs", outputs)):
         if count < 1:
             raise ValueError(f"{name} must be >= 1, got {count}")
+    if inputs == 1:
+        raise ValueError("inputs must be >= 2: kappa_2 is the overlap of two different inputs, and there is only one")
     if not (sigma_w2 >= 0.0 and sigma_b2 >= 0.0 and q_hat_0 >= 0.0 and abs(q_hat_0_st) <= q_hat_0):
         raise ValueError(
             "sigma_w2, sigma_b2 and q_hat_0 must be >= 0 and |q_hat_0_st| <= q_hat_0, got "
