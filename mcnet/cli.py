@@ -286,6 +286,54 @@ def pack(directory: Path, quiet: bool) -> None:
 
 
 @main.command()
+@click.argument("dataset", metavar="DATASET", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Directory of the new run.")
+@click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="A module that the run was made with.")
+@_machine
+@_quiet
+@_json
+@_debug
+def rerun(dataset: Path, out: Path, plugins: tuple[str, ...], quiet: bool, as_json: bool, **machine: Any) -> None:
+    """Repeat a run from its dataset alone.
+
+    DATASET is a dataset.h5, or a directory that holds one. The networks it names are drawn again into DIR, and the
+    numbers compared: identical, within rounding, or different (exit code 65).
+
+    \b
+    Example:
+      mcnet rerun published.h5 --out runs/again
+    """
+    from mcnet.commands.directory import rerun_text
+    from mcnet.repeat import rerun as repeat
+
+    result = repeat(dataset, out, plugin_names=plugins, quiet=quiet, **machine)
+    _print(result, as_json, lambda: rerun_text(result), quiet)
+    if result["verdict"] == "different":
+        sys.exit(DataError.exit_code)
+
+
+@main.command()
+@click.argument("dataset", metavar="DATASET", type=click.Path(path_type=Path))
+@click.option("--zarr", "out", required=True, type=click.Path(path_type=Path), metavar="PATH", help="The new store.")
+@_quiet
+@_debug
+def export(dataset: Path, out: Path, quiet: bool) -> None:
+    """Write a dataset in another format: Zarr.
+
+    DATASET is a dataset.h5, or a directory that holds one. xarray reads the store without mcnet. Needs the package
+    zarr (pip install "mcnet[zarr]").
+
+    \b
+    Example:
+      mcnet export runs/study --zarr study.zarr
+    """
+    from mcnet.zarr_export import export as write
+
+    path = write(dataset, out)
+    _print(str(path), False, lambda: str(path), quiet)
+
+
+@main.command()
 @_directory
 @_quiet
 @_debug

@@ -116,7 +116,7 @@ def read_back(path: str | Path) -> str:
         for group in (file, *(child for child in file.values() if isinstance(child, h5py.Group))):
             if group.name != "/quality":
                 for data in group.values():
-                    if isinstance(data, h5py.Dataset) and not _is_bare(data):
+                    if isinstance(data, h5py.Dataset) and not is_bare(data):
                         _reread(group, data, digest)
     return digest.hexdigest()
 
@@ -143,7 +143,7 @@ def _row_counts(group: h5py.Group, data: h5py.Dataset) -> Any:
     return group[{"network": "n_networks", "shard": "n_shards"}[dims[1]]][...]
 
 
-def _is_bare(data: h5py.Dataset) -> bool:
+def is_bare(data: h5py.Dataset) -> bool:
     """Whether it only stands for a dimension without a coordinate."""
     return bool(data.is_scale) and data.attrs["NAME"].startswith(_BARE)
 

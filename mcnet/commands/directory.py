@@ -57,6 +57,15 @@ def verify_text(report: Mapping[str, Any]) -> str:
     return "\n".join([first, *(f"  {message}" for message in report["damaged"])])
 
 
+def rerun_text(result: Mapping[str, Any]) -> str:
+    """How the repeated run compares."""
+    if result["verdict"] == "identical":
+        return f"identical: content digest {result['content_digest']}"
+    if result["verdict"] is None:
+        return "not compared: the dataset was packed before its run was complete; the new one holds all networks"
+    return f"{result['verdict']}: largest relative difference {result['largest_difference']:.1e}"
+
+
 def merge_text(result: Mapping[str, Any], out: str) -> str:
     """What was merged, and how to go on."""
     missing = result["shards_planned"] - result["shards"]
