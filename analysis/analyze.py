@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,8 @@ from analysis.spectra import FamilySpectra, judge_spectra, with_spectra
 from analysis.spectral_laws import Laws
 from analysis.table import Row, expected_scales
 from analysis.verdict import Verdict, combine
+from mcnet import dataset_attributes
+from mcnet.errors import DataError
 
 if TYPE_CHECKING:
     import xarray
@@ -150,34 +151,42 @@ def analyze(directory: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def judge_directory(directory: str | os.PathLike[str]) -> Analysis:
-    """Open the dataset of a run directory and judge it."""
+    """Open the dataset of a run directory and judge it.
+
+    Raises
+    ------
+    DataError
+        If there is no dataset that can be read, or what it says does not fit together.
+    """
     from mcnet.dataset import open_dataset
 
     with open_dataset(Path(directory)) as tree:
-        return judge(tree)
+        try:
+            return judge(tree)
+        except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
+            told = "".join(c if c.isprintable() else " " for c in str(error))[:300]
+            raise DataError(f"{directory}: its dataset cannot be analysed: {told or type(error).__name__}.") from error
 
 
 def judge(tree: xarray.DataTree) -> Analysis:
     """Judge a dataset that is open (or made in memory)."""
     attributes = {str(name): value for name, value in tree.attrs.items()}
-    asked = tomllib.loads(attributes.get("scenario_toml", "")).get("analyze", {})
-    orders = asked.get("theory", ())
-    theory = Theory((orders,) if isinstance(orders, str) else tuple(orders)) if orders else Theory()
+    asked = dataset_attributes.asked(attributes)
+    theory = Theory(asked.theory) if asked.theory else Theory()
     families = tuple(judge_family(tree, family, theory) for family in study.families(study.settings(tree)))
-    laws = Laws(theory.orders if orders else ())
+    laws = Laws(asked.theory)
     spectra = [judge_spectra(tree, judged.family, laws) for judged in families]
     families = tuple(with_spectra(judged, found) for judged, found in zip(families, spectra, strict=True))
-    fits = asked.get("fit", [])
-    rows = [row for fit in ([fits] if isinstance(fits, dict) else fits) for row in _asked_fit(fit, families)]
+    rows = [row for fit in asked.fit for row in _asked_fit(fit, families)]
     verdict = combine(judged.verdict for judged in families)
     judged_spectra = tuple(each for found in spectra for each in found)
     return Analysis(families, tuple(rows), verdict, attributes, judged_spectra, sampling(tree))
 
 
-def _asked_fit(asked: Row, families: tuple[Judged, ...]) -> list[Row]:
+def _asked_fit(asked: dataset_attributes.Fit, families: tuple[Judged, ...]) -> list[Row]:
     """Fit the mean of one observable by the model of the scenario, in every family with enough widths."""
-    model = asked.get("model", "a0 + a1/M")
-    order = model.count("a")  # a0, a1/M, ... without gaps: the scenario was checked when it ran
+    model = asked.model
+    order = model.count("a")  # a0, a1/M, ... without gaps
     rows = []
     for judged in families:
         widths = judged.family.widths
@@ -186,8 +195,8 @@ def _asked_fit(asked: Row, families: tuple[Judged, ...]) -> list[Row]:
             continue
         scales = expected_scales(judged.family, judged.columns, judged.moments, judged.predicted)
         for j, column in enumerate(judged.columns):
-            layer = asked.get("layer", judged.family.first.depth)
-            if column.observable != asked["observable"] or column.layer not in (None, layer):
+            layer = judged.family.first.depth if asked.layer is None else asked.layer
+            if column.observable != asked.observable or column.layer not in (None, layer):
                 continue
             if not scales.varying[j]:
                 continue

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from analysis.estimate import Floats
-from mcnet import activations
+from mcnet import activations, dataset_attributes
 from mcnet.activations import Activation
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ class Family:
 def settings(tree: xarray.DataTree) -> tuple[Setting, ...]:
     """The points of a dataset, in its order."""
     root = tree.to_dataset()
-    specifications = json.loads(root.attrs.get("activations_json", "{}"))
+    known = dataset_attributes.known_activations(root.attrs)
     grams = root["input_gram"].values if "input_gram" in root else None
     result = []
     for i in range(root.sizes["point"]):
@@ -166,7 +166,7 @@ def settings(tree: xarray.DataTree) -> tuple[Setting, ...]:
                 width=int(root["width"].values[i]),
                 input_dimension=int(root["input_dimension"].values[i]),
                 networks=int(root["n_networks"].values[i]),
-                activation=activations.get(specifications.get(label, label)),
+                activation=known.get(label) or activations.get(label),
                 law=law,
                 gram=_gram(law, None if grams is None else grams[i]),
                 fluctuating=law["fresh"] and law["input_kind"] not in _EXACT_KINDS,

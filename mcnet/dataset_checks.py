@@ -77,7 +77,7 @@ def require_sound(file: h5py.File, where: str) -> None:
     require_plain(file, where)
     try:
         told = _points(file) or next((text for group in (file, *_groups(file)) if (text := _group(file, group))), "")
-    except (OSError, LookupError, TypeError, ValueError, RuntimeError) as error:
+    except (OSError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"{where}: is damaged ({type(error).__name__}).") from error
     if told:
         raise DataError(f"{where}: is damaged, or was not made by mcnet: it {told}.")
@@ -89,7 +89,8 @@ def _groups(file: h5py.File) -> list[h5py.Group]:
 
 def _points(file: h5py.File) -> str:
     """What is wrong with the points; "" if nothing is."""
-    count = len(file["width"]) if "width" in file and file["width"].ndim == 1 else 0
+    widths = file.get("width")
+    count = len(widths) if isinstance(widths, h5py.Dataset) and widths.ndim == 1 else 0
     if not count:
         return "has no points"
     for name in (*_NUMBERS, *_OPTIONAL_NUMBERS, *_TEXTS):

@@ -129,7 +129,7 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any] | Scenario, override
         return _checked("scenario", None, table, Path(), overrides)
     path = Path(source)
     text = _read(path)
-    return _checked(str(source), text, _parsed(str(source), text), path.parent, overrides)
+    return _checked(str(source), text, parsed(str(source), text), path.parent, overrides)
 
 
 def _read(path: Path) -> str:
@@ -150,7 +150,7 @@ def _read(path: Path) -> str:
         raise ScenarioError(f"{path}: cannot be read: {error.strerror}.") from None
 
 
-def _parsed(name: str, text: str) -> dict[str, Any]:
+def parsed(name: str, text: str) -> dict[str, Any]:
     """The table of a TOML text, or a ScenarioError with the place where it stops being TOML."""
     if many := _MANY_PARTS.search(text):
         line = text.count("\n", 0, many.start()) + 1

@@ -65,7 +65,8 @@ def parse_part(text: str) -> tuple[int, int]:
         If the text says anything else.
     """
     first, _, second = text.partition("/")
-    if not (first.isdecimal() and second.isdecimal() and 1 <= int(first) <= int(second)):
+    numbers = first.isdecimal() and second.isdecimal() and len(text) < 30
+    if not (numbers and 1 <= int(first) <= int(second)):
         raise UsageError(f'part "{text}": write i/n with i from 1 to n, for example 3/16.')
     return int(first), int(second)
 

@@ -72,7 +72,7 @@ def scenario(data: bytes) -> None:
         text = data.decode()
     except UnicodeDecodeError:
         return
-    reader._checked("fuzz.toml", text, reader._parsed("fuzz.toml", text), Path(), ())
+    reader._checked("fuzz.toml", text, reader.parsed("fuzz.toml", text), Path(), ())
 
 
 def plan(data: bytes) -> None:
