@@ -41,3 +41,14 @@ class Stopped(McnetError):
     """A signal asked for a stop; what was done is safe and the run can be resumed."""
 
     exit_code = 75
+
+
+def kind(error: McnetError) -> str:
+    """Name of the error of this module that an error is: how worker processes tell it."""
+    return next(ancestor.__name__ for ancestor in type(error).__mro__ if ancestor.__module__ == __name__)
+
+
+def of_kind(name: str, told: str) -> McnetError:
+    """The error that a worker process told."""
+    found = globals().get(name)
+    return found(told) if isinstance(found, type) and issubclass(found, McnetError) else McnetError(told)

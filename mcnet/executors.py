@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from mcnet import errors
-from mcnet.errors import McnetError
 from mcnet.plan import Plan
 from mcnet.tasks import Task
 
@@ -104,7 +103,7 @@ class Child:
             return None
         content = json.loads(line)
         if "error" in content:
-            raise getattr(errors, content["error"], McnetError)(content["message"])
+            raise errors.of_kind(content["error"], content["message"])
         return (content["result"],)
 
     def ending(self) -> str:

@@ -202,7 +202,7 @@ class _Window:
                 return task, Done(task, what == "made")
             if what == "stopped":
                 return task, None
-            raise getattr(errors, what, McnetError)(told)
+            raise errors.of_kind(what, told)
         if future.status != "error":
             raise McnetError("the Dask scheduler is gone; all committed shards are safe.")
         return task, Failed(task, _reason(future))
@@ -274,7 +274,7 @@ def _make(
             device = names[int(get_worker().name) % len(names)] if len(names) > 1 else devices
             made = make_shard(Path(directory), _plan(directory, digest, count), Task(*task), _backend(device))
         except McnetError as error:
-            return type(error).__name__, str(error)
+            return errors.kind(error), str(error)
         return ("made" if made else "found"), ""
 
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from mcnet import inputs, provenance, runfiles, shards
 from mcnet.backend import Backend, get_backend
 from mcnet.comparison import largest_difference
-from mcnet.errors import DataError, McnetError
+from mcnet.errors import DataError, McnetError, kind
 from mcnet.kernels import grams
 from mcnet.observables.measure import measure
 from mcnet.plan import Plan, PlannedPoint
@@ -149,7 +149,7 @@ def serve(arguments: Sequence[str]) -> int:
             function = {"make": make_shard, "compare": compare}[request["do"]]
             answer(result=function(directory, plan, Task(*request["task"]), backend))
     except McnetError as error:
-        answer(error=type(error).__name__, message=str(error))
+        answer(error=kind(error), message=str(error))
         return error.exit_code
     except BrokenPipeError:  # nobody listens any more
         pass
