@@ -12,13 +12,14 @@ from matplotlib.figure import Figure
 from analysis.compare import Judged
 from analysis.drawing import INK, STYLE, Drawing
 from analysis.estimate import Floats
-from analysis.fisher_rows import growth_exponent
+from analysis.fisher_rows import Fisher, growth_exponent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 SHOWN = 6
+PANELS = 4
 
 
 class _Series(NamedTuple):
@@ -68,22 +69,29 @@ def largest_eigenvalue(families: Sequence[Judged]) -> Drawing | None:
 
 def _series(families: Sequence[Judged]) -> list[_Series]:
     """Largest eigenvalues by law; families that differ in the number of inputs too are one series."""
+    found = []
+    for group in _groups(families)[:SHOWN]:
+        rows = [row for judged in group for row in _rows(judged)]
+        if len(rows) >= 2:
+            found.append(_Series(_label(group[0], families), *np.array(sorted(rows)).T))
+    return found
+
+
+def _groups(families: Sequence[Judged]) -> list[list[Judged]]:
+    """Families of one law; the number of inputs may differ, and grow with the width."""
     groups: dict[str, list[Judged]] = {}
     for judged in families:
         law = {key: value for key, value in judged.family.first.law.items() if key != "inputs"}
         groups.setdefault(repr(law), []).append(judged)
-    several = len({judged.family.first.law["normalization"] for judged in families}) > 1
-    found = []
-    for group in list(groups.values())[:SHOWN]:
-        rows = [row for judged in group for row in _rows(judged)]
-        if len(rows) >= 2:
-            table = np.array(sorted(rows))
-            law = group[0].family.first.law
-            label = str(law["normalization"]) if several else f"{law['activation']}"
-            if len({j.family.first.law["weights"] for j in families}) > 1:
-                label += f", {law['weights']}"
-            found.append(_Series(label, *table.T))
-    return found
+    return list(groups.values())
+
+
+def _label(judged: Judged, families: Sequence[Judged]) -> str:
+    """What of a law differs among families; the activation if nothing does."""
+    law = judged.family.first.law
+    names = ("activation", "weights", "normalization", "depth")
+    parts = [str(law[name]) for name in names if len({each.family.first.law[name] for each in families}) > 1]
+    return ", ".join(parts) or str(law["activation"])
 
 
 def _rows(judged: Judged) -> list[tuple[float, float, float, float]]:
@@ -99,26 +107,37 @@ def _rows(judged: Judged) -> list[tuple[float, float, float, float]]:
         unit = float(setting.width) if standard else 1.0
         theory = np.nan
         if limit is not None:
-            theory = limit.lambda_max if np.isfinite(limit.lambda_max) else limit.formula
+            theory = _top(limit)
         rows.append((float(setting.width), unit * float(m.mean[j]), unit * float(m.mean_error[j]), theory))
     return rows
 
 
 def spectrum(families: Sequence[Judged]) -> Drawing | None:
-    """Histogram of the eigenvalues at the largest width, with the outliers."""
-    shown = [judged for judged in families if judged.fisher.eigenvalues.shape[1:] > (4,)][:3]
+    """Histogram of the eigenvalues at the largest width of every law, with the outliers."""
+    widest = [max(group, key=lambda judged: judged.family.widths[-1]) for group in _groups(families)]
+    shown = [judged for judged in widest if judged.fisher.eigenvalues.shape[1:] > (4,)][:PANELS]
     if not shown:
         return None
     with rc_context(STYLE):
-        figure = Figure(figsize=(2.9 * max(len(shown), 2), 3.3))
+        figure = Figure(figsize=_panels(len(shown)))
         for axis, judged in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
             _histogram(axis, judged)
+            axis.set_title(f"{_label(judged, families)}, $M={judged.family.settings[-1].width}$")
+        figure.axes[0].set_ylabel("eigenvalues per network and e-fold")
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    first = shown[0].family.first
+    outputs, counts = int(first.law["outputs"] or 1), {judged.family.settings[-1].inputs for judged in shown}
+    inputs = f"{counts.pop()} inputs" if len(counts) == 1 else "as many inputs as the scenario says"
     caption = (
-        "Eigenvalues that can differ from zero, of up to 200 networks of the largest width, per network and unit of "
-        "the logarithm. Dashed: leading-order theory of the C large eigenvalues, far from the bulk; all other "
-        "eigenvalues of the P x P matrix are zero."
+        f"Eigenvalues that can differ from zero, of up to 200 networks of the largest width, {inputs}, {outputs} "
+        f"output{'s' * (outputs > 1)}; per network and unit of the logarithm. Dashed: leading-order theory of the C "
+        "large eigenvalues, where there is one. All other eigenvalues of the P x P matrix are zero."
     )
     return Drawing(figure, "Fisher information: spectrum and outliers", caption)
+
+
+def _panels(count: int) -> tuple[float, float]:
+    return (5.8 if count == 1 else min(2.9 * count, 9.6), 3.5)
 
 
 def _histogram(axis: Axes, judged: Judged) -> None:
@@ -136,14 +155,16 @@ def _histogram(axis: Axes, judged: Judged) -> None:
         )
     limit = judged.fisher.limits[-1] if judged.fisher.limits else None
     if limit is not None:
-        axis.axvline(limit.lambda_max if np.isfinite(limit.lambda_max) else limit.formula, color=INK, ls="--", lw=1)
+        axis.axvline(_top(limit), color=INK, ls="--", lw=1, label="theory")
     axis.set_xscale("log")
     axis.set_yscale("log")
+    axis.xaxis.set_minor_formatter(lambda *_: "")
     axis.set_xlabel(r"eigenvalue $\lambda$")
-    axis.set_ylabel("eigenvalues per network and e-fold")
-    law = setting.law
-    axis.set_title(f"{law['activation']}, $M={setting.width}$, $T={setting.inputs}$, $C={outputs}$")
-    axis.legend(loc="upper right")
+
+
+def _top(limit: Fisher) -> float:
+    """lambda_max of the inputs themselves, or of the formula where they are too many."""
+    return limit.lambda_max if np.isfinite(limit.lambda_max) else limit.formula
 
 
 def degeneracy(families: Sequence[Judged]) -> Drawing | None:
@@ -153,9 +174,7 @@ def degeneracy(families: Sequence[Judged]) -> Drawing | None:
         return None
     outputs = int(shown.family.first.law["outputs"])
     widths = shown.family.widths
-    limits = np.array([limit.formula if limit is not None else np.nan for limit in shown.fisher.limits])
-    exact = np.array([limit.lambda_max if limit is not None else np.nan for limit in shown.fisher.limits])
-    limits = np.where(np.isfinite(exact), exact, limits)
+    limits = np.array([_top(limit) if limit is not None else np.nan for limit in shown.fisher.limits])
     top = np.array(shown.fisher.top) / limits[:, None]  # (W, C + 1)
     colours = colormaps["viridis"](np.linspace(0.0, 0.85, outputs))
     with rc_context(STYLE):
@@ -195,28 +214,35 @@ def _several(judged: Judged) -> bool:
 
 def bounds(families: Sequence[Judged]) -> Drawing | None:
     """Distribution of the learning-rate bound over networks, at every width."""
-    shown = [judged for judged in families if judged.fisher.bounds and judged.fisher.limits][:3]
-    if not shown:
+    known = [judged for judged in families if judged.fisher.bounds and any(judged.fisher.limits)]
+    groups = _groups(known)[:PANELS]
+    if not groups:
         return None
     with rc_context(STYLE):
-        figure = Figure(figsize=(2.9 * max(len(shown), 2), 3.3))
-        for axis, judged in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
-            colours = colormaps["viridis"](np.linspace(0.0, 0.85, len(judged.family.settings)))
-            for setting, values, limit, colour in zip(
-                judged.family.settings, judged.fisher.bounds, judged.fisher.limits, colours, strict=True
-            ):
-                top = np.nan if limit is None else limit.lambda_max if np.isfinite(limit.lambda_max) else limit.formula
-                ratio = np.sort(values[np.isfinite(values)]) * top / 2.0
-                if ratio.size and np.isfinite(top):
-                    axis.step(
-                        ratio, np.arange(1, ratio.size + 1) / ratio.size, color=colour, lw=1.2, label=f"{setting.width}"
+        figure = Figure(figsize=_panels(len(groups)))
+        for axis, group in zip(figure.subplots(1, len(groups), squeeze=False)[0], groups, strict=True):
+            curves = sorted(
+                (
+                    (setting.width, values[np.isfinite(values)] * _top(limit) / 2.0)
+                    for judged in group
+                    for setting, values, limit in zip(
+                        judged.family.settings, judged.fisher.bounds, judged.fisher.limits, strict=True
                     )
+                    if limit is not None and np.isfinite(_top(limit))
+                ),
+                key=lambda curve: curve[0],
+            )
+            for (width, ratio), colour in zip(
+                curves, colormaps["viridis"](np.linspace(0, 0.85, len(curves))), strict=True
+            ):
+                share = np.arange(1, ratio.size + 1) / max(ratio.size, 1)
+                axis.step(np.sort(ratio), share, color=colour, lw=1.2, label=f"{width}")
             axis.axvline(1.0, color=INK, lw=0.9, ls="--")
             axis.set_xlabel(r"$(2/\lambda_{\max})$ / theory")
-            axis.set_ylabel("share of networks below")
-            law = judged.family.first.law
-            axis.set_title(f"{law['activation']}, {law['weights']}")
-        axis.legend(title="width", loc="lower right")
+            axis.set_title(_label(group[0], known))
+        figure.axes[0].set_ylabel("share of networks below")
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, title="width", loc="outside lower center", ncols=6)
     caption = (
         "Gradient descent on (1/2T) Σ|f − y|² is unstable above the learning rate 2/λ_max: its distribution over "
         "random networks, relative to leading-order theory at the same width. It narrows like M^(-1/2)."

@@ -152,8 +152,10 @@ def _inverse(function: _Functional) -> _Functional:
 
 
 def _of_kernel(theory: Theory, setting: Setting, name: str) -> Curve:
-    """A function of the whole kernel: of one output, one or two inputs."""
+    """A function of the whole kernel: of one output, one or two inputs; the mean of the trace of any."""
     t = setting.inputs
+    if name == "fim_trace" and (t > 2 or _outputs(setting) > 1):
+        return _trace_of_equal_inputs(theory, setting)
     if not _expandable(setting) or _outputs(setting) != 1 or t > 2:
         return _unknown()
     c = theory.coefficients(setting, tuple(range(t)))
@@ -170,6 +172,16 @@ def _of_kernel(theory: Theory, setting: Setting, name: str) -> Curve:
         "ntk_lambda_min": lambda: _eigenvalue(theta, 0),
     }[name]()
     return _curve(*expanded(function, c), False)
+
+
+def _trace_of_equal_inputs(theory: Theory, setting: Setting) -> Curve:
+    """(1/T) sum_t sum_k Theta_kk(t, t) of inputs of one length; its variance needs the entries of all pairs."""
+    lengths = np.diagonal(setting.gram)
+    if not _expandable(setting) or not np.allclose(lengths, lengths[0], rtol=1e-12):
+        return _unknown()
+    c = theory.coefficients(setting, (0,))
+    limit, a1 = (_outputs(setting) * float(part[0, 0]) for part in (c.ntk_limit, c.ntk_mean))
+    return _curve(limit, a1, math.nan, False)
 
 
 def _curve(limit: float, a1: float, v1: float, exact_mean: bool) -> Curve:
