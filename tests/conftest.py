@@ -1,4 +1,8 @@
-"""What all tests share: plug-ins named in them are not remembered in the home of whoever runs them."""
+"""What all tests share.
+
+Plug-ins named in tests are not remembered in the home of whoever runs them. Examples of hypothesis are the same in
+every run, and no slower machine fails for being slow.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,12 @@ import tempfile
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "mcnet", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("mcnet")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mcnet import activations
@@ -148,7 +148,6 @@ def test_growth_keeps_ranges_batch_and_sampler() -> None:
     assert named(plan()) < named(grown)
 
 
-@settings(deadline=None)
 @given(st.floats(1e-9, 1e3), st.floats(1, 1e9))
 def test_automatic_batch(seconds: float, stored: float) -> None:
     batch = automatic_batch(seconds, stored)
