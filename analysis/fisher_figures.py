@@ -31,19 +31,24 @@ class _Series(NamedTuple):
 
 
 def largest_eigenvalue(families: Sequence[Judged]) -> Drawing | None:
-    """lambda_max/M against M for every law, with theory; for several normalisations lambda_max and its exponents."""
+    """lambda_max/M against M for every law, with theory and growth exponents.
+
+    Not divided by M for several normalisations, of which some do not grow, and in parametrisations without growth.
+    """
     series = _series(families)
     if not series:
         return None
     normalized = len({judged.family.first.law["normalization"] for judged in families}) > 1
+    growing = all(judged.family.first.law["parameterization"] == "standard" for judged in families)
+    divided = growing and not normalized
     with rc_context(STYLE):
         figure = Figure(figsize=(6.6, 3.9))
         axis = figure.subplots()
         fitted = []
         for one, colour in zip(series, _COLOURS, strict=False):
-            unit = np.ones_like(one.widths) if normalized else one.widths
+            unit = one.widths if divided else np.ones_like(one.widths)
             label = one.label
-            if one.widths.size >= 3:
+            if growing and one.widths.size >= 3:
                 slope, error = growth_exponent(one.widths, one.mean, one.error)
                 fitted.append(f"{one.label}: {slope:.3f} ± {error:.3f}")
                 label += f" ∝ $M^{{{slope:.2f} \\pm {error:.2f}}}$"
@@ -57,7 +62,7 @@ def largest_eigenvalue(families: Sequence[Judged]) -> Drawing | None:
         if normalized:
             axis.set_yscale("log")
         axis.set_xlabel("width $M$")
-        axis.set_ylabel(r"$\langle\lambda_{\max}\rangle$" if normalized else r"$\langle\lambda_{\max}\rangle / M$")
+        axis.set_ylabel(r"$\langle\lambda_{\max}\rangle / M$" if divided else r"$\langle\lambda_{\max}\rangle$")
         axis.legend(loc="best")
     caption = (
         "Largest eigenvalue of the Fisher information (several outputs: mean of the C largest), mean over networks and "
@@ -232,12 +237,15 @@ def bounds(families: Sequence[Judged]) -> Drawing | None:
                 ),
                 key=lambda curve: curve[0],
             )
+            most = 1.0
             for (width, ratio), colour in zip(
                 curves, colormaps["viridis"](np.linspace(0, 0.85, len(curves))), strict=True
             ):
                 share = np.arange(1, ratio.size + 1) / max(ratio.size, 1)
+                most = max(most, float(np.quantile(ratio, 0.995)) if ratio.size else 0.0)
                 axis.step(np.sort(ratio), share, color=colour, lw=1.2, label=f"{width}")
             axis.axvline(1.0, color=INK, lw=0.9, ls="--")
+            axis.set_xlim(right=1.05 * most)
             axis.set_xlabel(r"$(2/\lambda_{\max})$ / theory")
             axis.set_title(_label(group[0], known))
         figure.axes[0].set_ylabel("share of networks below")
