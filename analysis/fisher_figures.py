@@ -63,7 +63,7 @@ def largest_eigenvalue(families: Sequence[Judged]) -> Drawing | None:
             axis.set_yscale("log")
         axis.set_xlabel("width $M$")
         axis.set_ylabel(r"$\langle\lambda_{\max}\rangle / M$" if divided else r"$\langle\lambda_{\max}\rangle$")
-        axis.legend(loc="best")
+        figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     caption = (
         "Largest eigenvalue of the Fisher information (several outputs: mean of the C largest), mean over networks and "
         "standard error; lines: leading-order theory, biases included where they are trained. "
@@ -163,7 +163,8 @@ def _histogram(axis: Axes, judged: Judged) -> None:
         axis.axvline(_top(limit), color=INK, ls="--", lw=1, label="theory")
     axis.set_xscale("log")
     axis.set_yscale("log")
-    axis.xaxis.set_minor_formatter(lambda *_: "")
+    if edges[-1] > 20 * edges[0]:  # decades have labels enough
+        axis.xaxis.set_minor_formatter(lambda *_: "")
     axis.set_xlabel(r"eigenvalue $\lambda$")
 
 
