@@ -92,6 +92,10 @@ def _exact_ntk(setting: Setting, column: Column) -> ExactMoments | None:
     return ExactMoments(found.mean, found.second - found.mean**2)
 
 
+_MIXING = 0.15
+"""Mean square turn of an eigenvector, at the smallest width, up to which the expansion of its eigenvalue is of use."""
+
+
 class _Functional(NamedTuple):
     """A function of the entries (11, 12, 22) of the kernel at its limit: value and first and second derivatives."""
 
@@ -171,7 +175,17 @@ def _of_kernel(theory: Theory, setting: Setting, name: str) -> Curve:
         "learning_rate_bound": lambda: _scaled(_inverse(top), 2.0),
         "ntk_lambda_min": lambda: _eigenvalue(theta, 0),
     }[name]()
+    if t == 2 and not name.startswith("fim_trace") and not _mixing(c) <= _MIXING * setting.width:
+        return _unknown()  # nearly degenerate: no width of these is large
     return _curve(*expanded(function, c), False)
+
+
+def _mixing(c: Coefficients) -> float:
+    """Width times the mean square angle by which the noise of a 2 x 2 kernel turns its eigenvectors, to first order."""
+    values, vectors = np.linalg.eigh(c.ntk_limit)
+    x, y = vectors.T
+    form = _vector(np.outer(x, y) + np.outer(y, x) - np.diag(x * y))
+    return float(form @ c.ntk_covariance @ form / (values[1] - values[0]) ** 2)
 
 
 def _trace_of_equal_inputs(theory: Theory, setting: Setting) -> Curve:
