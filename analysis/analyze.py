@@ -19,7 +19,7 @@ from analysis.spectra import FamilySpectra, judge_spectra, with_spectra
 from analysis.spectral_laws import Laws
 from analysis.table import Row, expected_scales
 from analysis.verdict import Verdict, combine
-from mcnet import dataset_attributes
+from mcnet import dataset_attributes, plan_record, plugins
 from mcnet.errors import DataError
 
 if TYPE_CHECKING:
@@ -157,10 +157,13 @@ def judge_directory(directory: str | os.PathLike[str]) -> Analysis:
     ------
     DataError
         If there is no dataset that can be read, or what it says does not fit together.
+    UsageError
+        If it was made with a plug-in that is missing, or that the user never named.
     """
     from mcnet.dataset import open_dataset
 
     with open_dataset(Path(directory)) as tree:
+        plugins.load_named(plan_record.plugin_names(tree, Path(directory)), str(directory))
         try:
             return judge(tree)
         except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:

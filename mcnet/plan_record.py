@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -13,7 +13,11 @@ import numpy as np
 from mcnet import vetting
 from mcnet.errors import DataError
 from mcnet.plan import Plan
+from mcnet.plan_format import read_document
 from mcnet.rounds import Round
+
+if TYPE_CHECKING:
+    import xarray
 
 PLACE = "quality/plan"
 MAX_BYTES = 2**28  # of the text: a file of some bytes may promise any amount
@@ -38,6 +42,22 @@ def read(path: Path) -> tuple[str, str, list[Round]]:
     except (OSError, KeyError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: is damaged, or no dataset of mcnet ({error}).") from error
     return _inflated(raw, path), scenario, rounds
+
+
+def plugin_names(tree: xarray.DataTree, path: Path) -> list[str]:
+    """Plug-ins that the run of an open dataset was made with.
+
+    Raises
+    ------
+    DataError
+        If the plan that the dataset holds is none.
+    """
+    data = tree["quality"].to_dataset().get("plan") if "quality" in tree.children else None
+    if data is None:
+        return []
+    if data.dtype != np.uint8 or data.nbytes > MAX_BYTES:
+        raise DataError(f"{path}: its plan is damaged.")
+    return list(read_document(_inflated(data.values.tobytes(), path), str(path))["plugins"])
 
 
 def _inflated(raw: bytes, path: Path) -> str:

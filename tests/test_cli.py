@@ -170,7 +170,7 @@ def test_check_tells_the_pilot_of_a_target(mcnet: Callable[..., Result]) -> None
     assert told.exit_code == 0
     first, second = told.stdout.splitlines()
     assert first.startswith("5 points x 64 networks (a pilot), 5 shards, about ")
-    assert "an error of 5 % of the 1/M coefficient of c at layer 5" in second
+    assert "an error of 5 % of the 1/M coefficient of c at layer 10" in second
     assert "at most 1 000 000 networks at a point" in second
     result = json.loads(mcnet("check", "adaptive", "--json").stdout)
     assert (result["networks"], result["pilot"], result["target"]["relative_error"]) == (None, 64, 0.05)
@@ -322,6 +322,11 @@ def test_plugins_reach_the_scenario_and_the_resumed_run(mcnet: Callable[..., Res
     done = run("resume", "run", "--quiet", "--json", "--workers", "1")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["complete"]
+    done = run("analyze", "run", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["fits"]
+    done = run("report", "run")
+    assert done.returncode == 0, done.stderr
 
 
 def test_scenarios_are_listed_printed_and_found_by_name(mcnet: Callable[..., Result]) -> None:
