@@ -81,33 +81,24 @@ def wait_for(place: Path, count: int) -> None:
         time.sleep(0.01)
 
 
-def test_a_killed_dask_worker_costs_the_batch_in_hand(undisturbed: str, place: Path) -> None:
-    run = subprocess.Popen(command(*RUN, *DASK), stderr=subprocess.PIPE, text=True)
-    wait_for(place, 12)
-    os.kill(drawn(place)[-1][0], signal.SIGKILL)
-    _, told = run.communicate()
-    assert run.returncode == 0, told
-    assert digest(place / "run") == undisturbed
-    times = Counter((point, start) for _, point, start in drawn(place))
-    assert len(times) == 40
-    assert sum(times.values()) <= 41  # one worker died, with at most one batch in hand
-    assert "Traceback" not in told
-    assert "40 of 40 shards" in told
-
-
-def test_a_signal_stops_dask_after_the_batch(undisturbed: str, place: Path) -> None:
+def test_a_killed_dask_worker_costs_the_batch_in_hand_and_a_signal_nothing(undisturbed: str, place: Path) -> None:
     run = subprocess.Popen(command(*RUN, *DASK), stderr=subprocess.PIPE, text=True, start_new_session=True)
-    wait_for(place, 6)
+    wait_for(place, 8)
+    os.kill(drawn(place)[-1][0], signal.SIGKILL)
+    wait_for(place, 20)
     os.killpg(run.pid, signal.SIGINT)  # as the terminal does it: to everyone
     _, told = run.communicate()
     assert run.returncode == 75, told
     shards = len(list((place / "run" / "shards").glob("*.h5")))
-    assert shards == len(drawn(place)) < 40  # what was begun was finished
+    assert len(drawn(place)) - 1 <= shards < 40  # what was begun was finished, but for the batch of the dead worker
     assert f"{shards} of 40 shards are safe. Continue with: mcnet resume run" in told
     assert "Traceback" not in told
-    assert not list((place / "run").rglob("*.tmp"))
+    assert not [path for path in (place / "run").rglob("*.tmp") if f".{drawn(place)[7][0]}." not in path.name]
     engine.resume("run", workers=1, quiet=True)
     assert digest(place / "run") == undisturbed
+    times = Counter((point, start) for _, point, start in drawn(place))
+    assert max(times.values()) <= 2
+    assert sum(count - 1 for count in times.values()) <= 1
 
 
 def test_a_given_scheduler_and_a_point_that_kills_its_workers(
@@ -132,16 +123,11 @@ def test_a_given_scheduler_and_a_point_that_kills_its_workers(
     assert "all others are packed" in done.stderr
     points = rundir.status("run")["points"]
     assert points[0]["networks"] == 160
-    (place / "poison").unlink()
-    again = subprocess.run(
-        command("resume", "run", "--executor", "dask", "--scheduler", address, "--quiet"),
-        capture_output=True,
-        text=True,
-    )
-    assert (again.returncode, again.stderr) == (0, "")
-    assert digest(place / "run") == undisturbed
     assert cluster.poll() is None  # it was not ours to end
     cluster.communicate()
+    (place / "poison").unlink()
+    engine.resume("run", workers=1, quiet=True)
+    assert digest(place / "run") == undisturbed
 
 
 def test_four_parts_at_once(undisturbed: str, place: Path) -> None:
