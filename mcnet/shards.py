@@ -41,6 +41,10 @@ USER_BLOCK = 512
 _CRC = 9  # eight hexadecimal digits and a newline
 _NAME = re.compile(r"p([0-9a-f]{16})_(\d{9,})_(\d{9,})\.h5")
 _TEMPORARY = re.compile(r"\..+\.(h5|json|toml)\.[^/]+\.\d+\.tmp")  # the names that commit and its like give
+_HEADER = re.compile(
+    rb'mcnet-shard-1\n\{"point": "([0-9a-f]{16})", "start": (\d{1,18}), "stop": (\d{1,18}), "plan": "([0-9a-f]{64})", '
+    rb'"nbytes": (\d{1,18}), "sha256": "([0-9a-f]{64})", "quality": (\d{1,18})\} '
+)
 _DECODE = json.JSONDecoder().raw_decode  # a header is read a hundred thousand times
 MAX_QUALITY = 100_000  # bytes
 STALE_SECONDS = 24 * 3600.0
@@ -225,18 +229,28 @@ def read_header(path: str | Path) -> Header:
         os.close(descriptor)
     if len(block) < USER_BLOCK or not block.startswith(MAGIC) or _with_crc(block[:-_CRC]) != block:
         raise Damaged(f"{path}: is no shard, or its header is damaged.")
-    try:
-        header = Header(**_DECODE(block[len(MAGIC) : -_CRC].decode())[0])
-        fields = tuple(map(type, header))
-    except (TypeError, ValueError, RecursionError):
-        fields = ()
-    if fields != (str, int, int, str, int, str, int):
+    header = _parsed(block)
+    if header is None:
         raise Damaged(f"{path}: its header says something else than that of a shard.")
     if not str(path).endswith(header.name):
         raise Damaged(f"{path}: is the shard {header.name} under a wrong name.")
     if length != USER_BLOCK + header.nbytes + header.quality:
         raise Damaged(f"{path}: holds {length} of {USER_BLOCK + header.nbytes + header.quality} bytes.")
     return header
+
+
+def _parsed(block: bytes) -> Header | None:
+    """The header that a user block holds, None if it is none; written as it always is, it is not taken as JSON."""
+    match = _HEADER.match(block)
+    if match is not None:
+        point, start, stop, plan, nbytes, sha256, quality = match.groups()
+        named = (point.decode(), int(start), int(stop), plan.decode(), int(nbytes), sha256.decode(), int(quality))
+        return Header._make(named)
+    try:
+        header = Header(**_DECODE(block[len(MAGIC) : -_CRC].decode())[0])
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return header if tuple(map(type, header)) == (str, int, int, str, int, str, int) else None
 
 
 def verify(path: str | Path) -> tuple[Header, dict[str, Any]]:
