@@ -108,7 +108,12 @@ def main() -> None:
 @_json
 @_debug
 def scenarios(name: str | None, as_json: bool) -> None:
-    """List the ready scenarios, or print one."""
+    """List the ready scenarios, or print one.
+
+    \b
+    Example:
+      mcnet scenarios quickstart > study.toml
+    """
     from mcnet.commands import shipped
 
     if name is not None:
@@ -126,6 +131,10 @@ def check(scenario: str, overrides: tuple[str, ...], plugins: tuple[str, ...], a
     """Check a scenario and say what it costs.
 
     All mistakes are told at once, each with its place in the file.
+
+    \b
+    Example:
+      mcnet check study.toml --set sampling.networks=1000
     """
     from mcnet.commands import check as command
     from mcnet.commands import shipped
@@ -139,7 +148,14 @@ def check(scenario: str, overrides: tuple[str, ...], plugins: tuple[str, ...], a
 @_json
 @_debug
 def theory(scenario: str, overrides: tuple[str, ...], plugins: tuple[str, ...], as_json: bool) -> None:
-    """What theory predicts, without sampling."""
+    """What theory predicts, without sampling.
+
+    Fixed points, depth scales and the coefficients of 1/width at every point of the study.
+
+    \b
+    Example:
+      mcnet theory order_chaos --set sweep.width=[256]
+    """
     from mcnet.commands import shipped
     from mcnet.commands import theory as command
 
@@ -180,6 +196,10 @@ def run(
 
     SCENARIO is a TOML file or the name of a ready scenario. In a directory that holds a part of the same run it goes
     on; with more networks or points the run grows.
+
+    \b
+    Example:
+      mcnet run study.toml --out runs/study --workers 4
     """
     from mcnet import engine
     from mcnet.commands import check as command
@@ -198,7 +218,14 @@ def run(
 @_json
 @_debug
 def resume(directory: Path, quiet: bool, as_json: bool, **machine: Any) -> None:
-    """Go on with a run that was stopped."""
+    """Go on with a run that was stopped.
+
+    What is committed is kept; damaged shards are set aside and drawn again.
+
+    \b
+    Example:
+      mcnet resume runs/study --workers 4
+    """
     from mcnet import engine
     from mcnet.commands.check import require_resumable
 
@@ -220,7 +247,14 @@ def _print_status(directory: Path, as_json: bool) -> None:
 @_json
 @_debug
 def show_status(directory: Path, as_json: bool) -> None:
-    """How far a run is."""
+    """How far a run is.
+
+    Shards and networks that are there, the slowest point, damaged shards, and the target if there is one.
+
+    \b
+    Example:
+      mcnet status runs/study
+    """
     from mcnet.commands.directory import status_text
     from mcnet.rundir import status
 
@@ -235,7 +269,15 @@ def show_status(directory: Path, as_json: bool) -> None:
 @_json
 @_debug
 def verify(directory: Path, recompute: int, device: str, as_json: bool) -> None:
-    """Check every shard, draw some again."""
+    """Check every shard, draw some again.
+
+    Every byte is read and compared with its digest. With --recompute, shards chosen at random are drawn again:
+    identical, within rounding, or different (exit code 65).
+
+    \b
+    Example:
+      mcnet verify runs/study --recompute 3
+    """
     from mcnet.commands.directory import verify_text
     from mcnet.rundir import verify as verify_run
 
@@ -273,7 +315,14 @@ def merge(directories: tuple[Path, ...], out: Path, quiet: bool, as_json: bool) 
 @_quiet
 @_debug
 def pack(directory: Path, quiet: bool) -> None:
-    """Write dataset.h5 from the shards of a run."""
+    """Write dataset.h5 from the shards of a run.
+
+    run and resume do it at their end; here for a run that is not complete yet.
+
+    \b
+    Example:
+      mcnet pack runs/study
+    """
     from mcnet import engine
 
     result = engine.pack(directory)
@@ -338,7 +387,14 @@ def export(dataset: Path, out: Path, quiet: bool) -> None:
 @_quiet
 @_debug
 def prune(directory: Path, quiet: bool) -> None:
-    """Remove shards that dataset.h5 holds."""
+    """Remove shards that dataset.h5 holds.
+
+    The run must be complete; the dataset is read again first. Afterwards the run cannot grow any more.
+
+    \b
+    Example:
+      mcnet prune runs/study
+    """
     from mcnet.commands.text import plural
     from mcnet.rundir import prune as prune_run
 
@@ -359,7 +415,14 @@ def prune(directory: Path, quiet: bool) -> None:
 @click.option("--time", default="04:00:00", show_default=True, metavar="TIME", help="Time limit of a job.")
 @_debug
 def slurm(directory: Path, **options: Any) -> None:
-    """Print the job script that works on a run as a Slurm array."""
+    """Print the job script that works on a run as a Slurm array.
+
+    The jobs share one directory, end in time and are queued again until the run is complete.
+
+    \b
+    Example:
+      mcnet slurm runs/study --scenario study.toml --cpus 8 > job.sh && sbatch job.sh
+    """
     from mcnet.commands.slurm import script
 
     click.echo(script(directory, **options), nl=False)
@@ -373,7 +436,14 @@ def slurm(directory: Path, **options: Any) -> None:
 @_json
 @_debug
 def inspect(directory: Path, point: str | None, variable: str | None, layer: int | None, as_json: bool) -> None:
-    """Means over networks and their errors."""
+    """Means over networks and their errors.
+
+    Of the last layer and the first input, unless --var or --layer ask for others.
+
+    \b
+    Example:
+      mcnet inspect runs/study --point width=256 --var q --layer 5
+    """
     from mcnet.commands import inspect as command
 
     result = command.inspect(directory, point, variable, layer)
@@ -389,6 +459,10 @@ def analyze(directory: Path, quiet: bool, as_json: bool) -> None:
     """Fit and compare with theory.
 
     Writes analysis.json into the directory.
+
+    \b
+    Example:
+      mcnet analyze runs/study
     """
     from analysis.analyze import analyze as analyze_run
     from mcnet.commands.directory import analysis_text
@@ -402,7 +476,14 @@ def analyze(directory: Path, quiet: bool, as_json: bool) -> None:
 @_quiet
 @_debug
 def report(directory: Path, quiet: bool) -> None:
-    """Write report.html: figures and numbers."""
+    """Write report.html: figures and numbers.
+
+    One page with everything inside: verdict, figures, tables, provenance, scenario.
+
+    \b
+    Example:
+      mcnet report runs/study
+    """
     from analysis.report import write
 
     path = write(directory)
@@ -416,6 +497,10 @@ def doctor(as_json: bool) -> None:
     """Look whether this machine is fit.
 
     Devices, libraries, disk, random streams and a small sample, in some seconds.
+
+    \b
+    Example:
+      mcnet doctor
     """
     from mcnet import doctor as command
 
@@ -430,7 +515,14 @@ def doctor(as_json: bool) -> None:
 @_json
 @_debug
 def benchmark(quick: bool, as_json: bool) -> None:
-    """Time the kernels of this machine."""
+    """Time the kernels of this machine.
+
+    Normals a second, networks a second of each chain, and conditioned against drawn matrices.
+
+    \b
+    Example:
+      mcnet benchmark --quick
+    """
     from mcnet.benchmark import benchmark as measure
     from mcnet.commands.text import benchmark_text
 

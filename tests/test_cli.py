@@ -80,6 +80,18 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     assert loaded(["--version"], tmp_path) == set()
 
 
+@pytest.mark.parametrize("name", list(main.commands))
+def test_help_says_what_a_command_does_with_an_example(name: str) -> None:
+    told = CliRunner().invoke(main, [name, "--help"]).stdout
+    assert re.search(rf"Example:\n +mcnet {name}\b", told)
+    (example,) = re.findall(r"Example:\n +mcnet (.*)", told)
+    words = example.split(">")[0].split()
+    context = main.commands[name].make_context(
+        name, words[1:], resilient_parsing=True
+    )  # its options are those there are
+    assert context.command.name == name
+
+
 def test_the_life_of_a_run(mcnet: Callable[..., Result], tmp_path: Path) -> None:
     done = mcnet("run", "study.toml", "--out", "run", "--workers", "1", "--device", "cpu", "--quiet")
     assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
