@@ -89,7 +89,7 @@ def backward_chain(chain: Chain, sigma_w2: float, sigma_b2: float, gradient_inde
         fresh = np.zeros((count, noises))
         fresh[:, chain.slots(number)[2]] = np.eye(count)
         response = sigma_w2 * (layer.m[:, None] * above.response + above.b[:, None] * layer.m_response + fresh)
-        coupled = np.einsum("an,nm,am->a", layer.m_response, chain.noise, above.response, optimize=True)
+        coupled = (layer.m_response @ chain.noise * above.response).sum(axis=1)
         shift = sigma_w2 * (layer.m * above.shift + above.b * layer.m_shift + coupled)
         shift = shift + _trace(chain, number, violation)
         errors.insert(0, Errors(b, shift, response))
@@ -152,7 +152,7 @@ def tangent_kernel(
         k = to_inputs @ to_pairs(chain.k(number - 1))
         k_shift = to_inputs @ chain.k_shift(number - 1)
         k_response = to_inputs @ chain.k_response(number - 1)
-        coupled = np.einsum("an,nm,am->a", error.response, chain.noise, k_response, optimize=True)
+        coupled = (error.response @ chain.noise * k_response).sum(axis=1)
         weight = alpha[number - 1] * k + beta[number - 1]
         limit += weight * error.b
         shift += weight * error.shift + alpha[number - 1] * (error.b * k_shift + coupled)

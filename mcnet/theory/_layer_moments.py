@@ -114,12 +114,13 @@ def _hermite(z: Array) -> Array:
     """Hermite polynomials of degree 2 and 4 of r normals, (rows, n); rows as :func:`_derivatives` reads them."""
     if len(z) == 0:
         return np.zeros((0, 1))
-    two = z * z - 1.0
-    four = z**4 - 6.0 * z * z + 3.0
+    square = z * z  # no powers: NumPy's pow is twenty times slower than a product
+    two = square - 1.0
+    four = square * (square - 6.0) + 3.0
     if len(z) == 1:
         return np.concatenate([two, four])
     x, y = z
-    three = z**3 - 3.0 * z
+    three = z * (square - 3.0)
     return np.stack([two[0], x * y, two[1], four[0], three[0] * y, two[0] * two[1], x * three[1], four[1]])
 
 
@@ -144,5 +145,6 @@ def _derivatives(hermite: Array, dual: Array) -> tuple[Array, Array]:
         ]
     )  # (P, r, r)
     jacobian = 0.5 * np.einsum("fij,aij->fa", two, moves)
-    hessian = 0.25 * np.einsum("fijkl,aij,bkl->fab", four, moves, moves, optimize=True)
+    flat = moves.reshape(len(index), rank * rank)
+    hessian = 0.25 * (flat @ four.reshape(features, rank * rank, rank * rank) @ flat.T)
     return jacobian, hessian

@@ -159,7 +159,7 @@ def coefficients(
         return to_matrix(np.array(vectors))  # (..., T, T)
 
     def variances(responses: list[Array]) -> Array:
-        return matrices([np.einsum("an,nm,am->a", r, chain.noise, r, optimize=True) for r in responses])
+        return matrices([(r @ chain.noise * r).sum(axis=1) for r in responses])
 
     hidden = chain.layers
     k_responses = [to_inputs @ chain.k_response(layer) for layer in range(depth + 1)]
