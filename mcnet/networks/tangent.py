@@ -145,12 +145,15 @@ def _plain_entry(gram: Array, i: int, j: int) -> Array:
 
 def readout_term(backend: Backend, outputs: int, gram: Array, scale: tuple[float, float]) -> Array:
     """The term of the readout, where d^L_k = e_k: alpha K^depth + beta on the diagonal blocks; (N, C T, C T)."""
-    xp = backend.xp
     alpha, beta = scale
     factor = alpha * grams.to_plain(gram) + beta  # (N, T, T)
     inputs = factor.shape[1]
-    blocks = backend.place(np.eye(outputs))[None, :, None, :, None] * factor[:, None, :, None, :]
-    return xp.reshape(blocks, (-1, outputs * inputs, outputs * inputs))
+    size = outputs * inputs
+    theta = backend.place(np.zeros((factor.shape[0], size, size)))
+    for k in range(outputs):
+        here = slice(k * inputs, (k + 1) * inputs)
+        theta[:, here, here] = factor
+    return theta
 
 
 def normalized(backend: Backend, theta: Array, f: Array, normalization: str) -> Array:
