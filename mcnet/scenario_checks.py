@@ -67,6 +67,12 @@ class Draft:
                 axes[name] = ("none",)
         return axes
 
+    def place(self, name: str) -> tuple[str, str]:
+        """Where a quantity that may be swept is written."""
+        if any(name in joint for joint in self.joint()):
+            return ("sweep", "points")
+        return ("sweep" if name in self.given["sweep"] else "network", name)
+
     def joint(self) -> tuple[dict[str, Any], ...]:
         """The entries of ``[[sweep.points]]``: values by quantity."""
         entries = self.sweep.points or ()
@@ -195,27 +201,23 @@ def _sampling(draft: Draft, faults: Faults) -> None:
         faults.missing(("sampling", "networks"), "Write networks = ..., how many at each point, in [sampling].")
 
 
-def _place(draft: Draft, name: str) -> tuple[str, str]:
-    return ("sweep" if name in draft.given["sweep"] else "network", name)
-
-
 def _last_layer(draft: Draft, faults: Faults) -> None:
     outputs = draft.network.outputs
     if "outputs" not in draft.given["network"]:
         if draft.network.readout is not None:
             faults.add(("network", "readout"), "there is no readout without outputs. Add outputs = ..., or remove it.")
         if any(name != "none" for name in draft.axes().get("normalization", ())):
-            faults.add(_place(draft, "normalization"), "normalises a readout. Add outputs = ... to [network].")
+            faults.add(draft.place("normalization"), "normalises a readout. Add outputs = ... to [network].")
     count, widths = draft.count(), draft.axes().get("width")
     for name, leaves in (("last-mean", "one number of each output"), ("last-batch", "no gradient")):
         if name in draft.axes().get("normalization", ()) and count is not None and count < 3:
             faults.add(
-                _place(draft, "normalization"),
+                draft.place("normalization"),
                 f'"{name}" needs at least 3 inputs, there are {count}: it leaves {leaves} of two. Add inputs.',
             )
     if "last-layer" in draft.axes().get("normalization", ()) and outputs is not None and outputs < 3:
         faults.add(
-            _place(draft, "normalization"),
+            draft.place("normalization"),
             f'"last-layer" needs at least 3 outputs, there are {outputs}: it leaves no gradient of two. Add outputs.',
         )
     if draft.network.readout == "orthogonal" and outputs is not None and widths and outputs > min(widths):

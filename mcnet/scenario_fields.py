@@ -73,7 +73,8 @@ def _bounds(value: float, low: float, high: float, above: bool = False) -> str:
     if high <= 1 and not above:
         return f"from {low:g} to {high:g}"
     if value > high:
-        return f"at most {high:,.12g}".replace(",", " ")
+        shown = f"{high:,}" if isinstance(high, int) else f"{high:,.12g}"
+        return f"at most {shown}".replace(",", " ")
     return f"greater than {low:g}" if above else f"at least {low:g}"
 
 

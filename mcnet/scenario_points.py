@@ -30,7 +30,7 @@ def points(draft: Draft, folder: Path, faults: Faults) -> tuple[Point, ...]:
     made: list[Point] = []
     seen: set[Any] = set()
     for values in draft.grid():
-        gain = _gain(values, faults)
+        gain = _gain(values, draft.place("sigma_w2"), faults)
         count = values.pop("count", None) or draft.count() or 1
         inputs = None if gain is None else _inputs(draft, {**values, "sigma_w2": gain}, count, vectors, faults)
         if gain is None or inputs is None:
@@ -39,7 +39,7 @@ def points(draft: Draft, folder: Path, faults: Faults) -> tuple[Point, ...]:
         identity = (*resolved.values(), count)
         if identity in seen:
             faults.add(
-                ("sweep", "sigma_w2"),
+                draft.place("sigma_w2"),
                 f'"critical" is {gain:.6g} for {values["activation"].label}, which stands in the list too. Remove one.',
             )
         seen.add(identity)
@@ -72,7 +72,7 @@ def _fixed_length(activation: Activation, sigma_w2: float, sigma_b2: float) -> f
     return float(fixed_length(activation, sigma_w2, sigma_b2))
 
 
-def _gain(values: dict[str, Any], faults: Faults) -> float | None:
+def _gain(values: dict[str, Any], place: tuple[str, str], faults: Faults) -> float | None:
     """sigma_w2 of a point, "critical" resolved at its activation and sigma_b2."""
     given = values["sigma_w2"]
     if given != "critical":
@@ -87,7 +87,7 @@ def _gain(values: dict[str, Any], faults: Faults) -> float | None:
             return gain
         reason = "no sigma_w2 has chi_1 = 1"
     faults.add(
-        ("sweep", "sigma_w2"),
+        place,
         f'"critical" does not exist for {activation.label} at sigma_b2 = {sigma_b2:g}: {reason}. Give a number.',
     )
     return None

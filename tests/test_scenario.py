@@ -86,9 +86,9 @@ def test_everything_can_be_swept() -> None:
         "sigma_b2": [0.05, 0.1],
         "weights": ["gaussian", "orthogonal"],
         "activation": ["tanh", {"name": "leaky-relu", "slope": 0.2}],
-        "normalization": ["none", "last-mean"],
+        "normalization": ["none", "last-layer"],
     }
-    points = load(table(network=dict.fromkeys(sweep) | {"outputs": 2}, sweep=sweep)).points()
+    points = load(table(network=dict.fromkeys(sweep) | {"outputs": 3}, sweep=sweep)).points()
     assert len(points) == len(set(points)) == len({point.key for point in points}) == 2**7
 
 
@@ -328,3 +328,12 @@ def test_the_number_of_inputs_moves_with_the_width() -> None:
     ]
     with pytest.raises(ScenarioError, match=r"stands in .*sweep.points"):
         load({**study, "inputs": {"kind": "gaussian", "count": 3}})
+
+
+def test_a_point_without_a_critical_gain_is_told_where_it_is_written() -> None:
+    alone = table(network={"activation": "gelu", "sigma_w2": "critical"}, sweep={"sigma_w2": None})
+    with pytest.raises(ScenarioError, match=r'network\.sigma_w2: "critical" does not exist for gelu'):
+        load(alone)
+    swept = table(network={"activation": "gelu"}, sweep={"sigma_w2": "critical"})
+    with pytest.raises(ScenarioError, match=r'sweep\.sigma_w2: "critical" does not exist for gelu'):
+        load(swept)

@@ -70,7 +70,7 @@ def measure(point: Point, request: Request, start: int, stop: int, backend: Back
                 for variable, part in zip(variables, observable.evaluate(point, options, sample), strict=True)
             ]
             for variable, part in values:
-                _check_finite(variable, part, point, first, last)
+                _check_finite(variable, part, point, request, first, last)
             parts.append([part.values for _, part in values])
     variables = [variable for entry in asked for variable in entry.variables]
     return [
@@ -137,7 +137,7 @@ def _samples(
         first = last
 
 
-def _check_finite(variable: Variable, part: Values, point: Point, first: int, last: int) -> None:
+def _check_finite(variable: Variable, part: Values, point: Point, request: Request, first: int, last: int) -> None:
     bad = part.defined & ~np.isfinite(part.values)
     if not np.any(bad):
         return
@@ -150,9 +150,14 @@ def _check_finite(variable: Variable, part: Values, point: Point, first: int, la
     else:
         numbers = first + np.flatnonzero(np.any(bad.reshape(bad.shape[0], -1), axis=1))
         networks = f"{numbers.size} of the networks {first} to {last - 1}, the first is {numbers[0]}"
+    remedies = ["a smaller depth, or sigma_w2 nearer to its critical value"]
+    if "order" in variable.dims:
+        remedies.append("fewer moments")
+    if request.precision == "mixed":
+        remedies.append('precision = "float64"')
     raise McnetError(
-        f"{variable.name} is not finite{where} at {_name(point)} ({networks}); the signal or its gradient overflows. "
-        'Take a smaller depth or sigma_w2, or precision = "float64"'
+        f"{variable.name} is not finite{where} at {_name(point)} ({networks}): it, or what it is made of, leaves the "
+        f"range of {'float32' if request.precision == 'mixed' else 'a double'}. Take {', or '.join(remedies)}"
     )
 
 
