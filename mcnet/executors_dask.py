@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -89,19 +90,35 @@ def _own_cluster(workers: int) -> Iterator[Client]:
         raise UsageError('executor "dask" needs the library cryptography. Install it with: pip install "mcnet[dask]"')
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": ATTEMPTS - 1}),
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            security=True,
-            env=ONE_THREAD,
-            memory_limit=0,  # batches are sized by the plan; a worker must not be ended for one
-            dashboard_address=None,
-            silence_logs=50,  # what matters of the death of a worker is told by us
-            preload=[__name__],
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
+        contextlib.ExitStack() as stack,
     ):
-        yield client
+        with _signals_blocked():
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                security=True,
+                env=ONE_THREAD,
+                memory_limit=0,  # batches are sized by the plan; a worker must not be ended for one
+                dashboard_address=None,
+                silence_logs=50,  # what matters of the death of a worker is told by us
+                preload=[__name__],
+            )
+        stack.enter_context(cluster)
+        yield stack.enter_context(Client(cluster, set_as_default=False))
+
+
+@contextlib.contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Threads that are begun here, and the workers that they begin, now or later, do not see Ctrl-C.
+
+    Until :func:`dask_setup` has been called a worker would end with a traceback. This thread sees it afterwards.
+    """
+    resource_tracker.ensure_running()  # where multiprocessing begins it, it lets signals through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
