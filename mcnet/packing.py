@@ -57,11 +57,12 @@ def pack(directory: Path, plan: Plan, scenario_toml: str) -> dict[str, Any]:
     def source(index: int) -> Iterator[Mapping[str, Any]]:
         names = [f"{variable.group}/{variable.name}" for variable, _ in contents[index].layouts]
         for shard in present[index]:
-            with shards.open_shard(directory / SHARDS / shards.shard_name(*shard)) as file:
+            path = directory / SHARDS / shards.shard_name(*shard)
+            with shards.open_shard(path) as file:
                 _require_layouts(file, contents[index], shard)
                 yield {name: file[name] for name in names}
-            if shards.verify(directory / SHARDS / shards.shard_name(*shard)) != found[shard]:
-                raise DataError(f"{file.filename}: changed while it was read. Continue with: mcnet resume {directory}")
+            if shards.verify(path) != found[shard]:
+                raise DataError(f"{path}: changed while it was read. Continue with: mcnet resume {directory}")
 
     temporary = directory / f".{DATASET}.{socket.gethostname()}.{os.getpid()}.tmp"
     try:

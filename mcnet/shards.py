@@ -20,6 +20,7 @@ import json
 import os
 import re
 import socket
+import sys
 import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -244,8 +245,8 @@ def _parsed(block: bytes) -> Header | None:
     match = _HEADER.match(block)
     if match is not None:
         point, start, stop, plan, nbytes, sha256, quality = match.groups()
-        named = (point.decode(), int(start), int(stop), plan.decode(), int(nbytes), sha256.decode(), int(quality))
-        return Header._make(named)
+        shared = sys.intern(point.decode()), sys.intern(plan.decode())  # a hundred thousand headers are held at once
+        return Header(shared[0], int(start), int(stop), shared[1], int(nbytes), sha256.decode(), int(quality))
     try:
         header = Header(**_DECODE(block[len(MAGIC) : -_CRC].decode())[0])
     except (TypeError, ValueError, RecursionError):
@@ -295,7 +296,7 @@ def _quality(text: bytes, path: str | Path) -> dict[str, Any]:
     good = isinstance(quality, dict) and all(name.isidentifier() and _is_fact(fact) for name, fact in quality.items())
     if not good:
         raise Damaged(f"{path}: its quality record says something else than that of a shard.")
-    return dict(quality)
+    return {sys.intern(name): sys.intern(fact) if type(fact) is str else fact for name, fact in quality.items()}
 
 
 def _is_fact(value: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,8 @@ from mcnet.errors import DataError
 from mcnet.shards import Damaged, Header, ShardName, parse_name, shard_name
 
 Checked = TypeVar("Checked")
+Result = TypeVar("Result")
+BLOCK = 1000  # shards that wait for a thread
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,9 @@ def scan(
         except FileNotFoundError:  # set aside by another process since it was listed
             return text, None, ""
 
-    names = present & wanted.keys()
+    names = list(present & wanted.keys())
     with ThreadPoolExecutor(threads) as pool:
-        for text, checked, message in pool.map(look, names) if threads > 1 else map(look, names):
+        for text, checked, message in _looked(pool, look, names) if threads > 1 else map(look, names):
             if checked is not None:
                 if header(checked).plan != plan_digest:
                     raise DataError(f"{folder}{text}: was made by another plan. Use another directory.")
@@ -88,6 +90,12 @@ def scan(
             elif message:
                 damaged[wanted[text]] = message
     return Shards(found, dict(sorted(damaged.items())))
+
+
+def _looked(pool: ThreadPoolExecutor, look: Callable[[str], Result], names: Sequence[str]) -> Iterator[Result]:
+    """As ``pool.map``, which asks for everything at once and holds it, but in blocks."""
+    for first in range(0, len(names), BLOCK):
+        yield from pool.map(look, names[first : first + BLOCK])
 
 
 def _listed(directory: Path) -> list[str]:

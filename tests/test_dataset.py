@@ -273,6 +273,21 @@ def test_damaged_and_foreign_shards_stop_the_packing(packed: Path) -> None:
         pack(packed, plan(), TOML)
 
 
+def test_a_shard_that_changes_while_it_is_packed_is_noticed(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (packed / "dataset.h5").unlink()
+    verify, seen = shards.verify, list[str]()
+
+    def changing(path: str | Path) -> tuple[shards.Header, dict[str, Any]]:
+        header, record = verify(path)
+        seen.append(str(path))
+        return header, record if seen.count(str(path)) == 1 else {**record, "pid": 5}
+
+    monkeypatch.setattr(shards, "verify", changing)
+    with pytest.raises(DataError, match=r"changed while it was read\. Continue with: mcnet resume"):
+        pack(packed, plan(), TOML)
+    assert not (packed / "dataset.h5").exists()
+
+
 def test_a_disk_that_forgets_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commit_all(tmp_path, plan())
     from mcnet import dataset_file
