@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mcnet import provenance
 from mcnet.dataset_checks import FORMAT_VERSION
-from mcnet.observables.jacobian import edges
+from mcnet.observables import jacobian, tangent
 from mcnet.plan import Plan
 from mcnet.streams import STREAM_VERSION
 from mcnet.variables import Variable
@@ -193,8 +193,8 @@ def _measured_group(
         coordinates.append(_array("n_rank", ("point",), ranks, "number of ranks that are real"))
     if "shard" in sizes:
         coordinates.append(_shards(contents))
-    if "bin" in sizes and "jacobian" in measures:
-        bounds = edges(measures["jacobian"])
+    if "bin" in sizes and name in measures:
+        bounds = {"jacobian": jacobian.edges, "ntk": tangent.edges}[name](measures[name])
         sizes["bin_edge"] = bounds.size
         what = "edges of the bins but for the first and the last, which are open"
         coordinates.append(_array("bin_edge", ("bin_edge",), bounds, what))

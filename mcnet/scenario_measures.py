@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mcnet import scenario_target
+from mcnet import scenario_range, scenario_target
 from mcnet.point import Point
 from mcnet.scenario_checks import Draft
 from mcnet.scenario_faults import Faults
@@ -72,7 +72,7 @@ def check(draft: Draft, points: tuple[Point, ...], faults: Faults) -> None:
             )
         told: set[str] = set()
         for number, point in enumerate(points, 1):
-            for sentence in observable.check(point, options):
+            for sentence in observable.check(point, options) or scenario_range.complaints(name, point, options):
                 if sentence not in told:
                     told.add(sentence)
                     at = f" (point {number}: width {point.width}, depth {point.depth})" if len(points) > 1 else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -213,3 +214,20 @@ def test_a_kernel_beyond_its_range_is_refused_by_name() -> None:
     where = point(1, width=8, depth=400, activation="linear", weights="orthogonal", sigma_w2=100.0, outputs=1)
     with pytest.raises(McnetError, match="ntk is not finite at width 8"):
         measured(where, "conditioned", {"ntk": {}}, 0, 3, precision="mixed")
+
+
+def test_counted_eigenvalues_are_those_of_the_networks() -> None:
+    where = point(3, outputs=2)
+    values = measured(where, "conditioned", {"ntk": {}}, 0, 40)["ntk_eigenvalue"]
+    options = {"spectrum": "histogram", "bins": 7, "range": [float(np.quantile(values, 0.2)), 1e8]}
+    counts = measured(where, "conditioned", {"ntk": options}, 0, 40)["ntk_count"]
+    bounds = np.geomspace(options["range"][0], 1e8, 8)
+    expected = [np.sum((values >= low) & (values < high)) for low, high in pairwise([-np.inf, *bounds, np.inf])]
+    assert counts.tolist() == [expected]
+    assert counts.sum() == values.size
+
+
+def test_bins_need_a_histogram() -> None:
+    for options in ({"bins": 7}, {"range": [1.0, 2.0]}, {"bins": 7, "spectrum": "histogram", "eigenvalues": False}):
+        told = OBSERVABLES["ntk"].check(point(2, outputs=1), options)
+        assert 'for spectrum = "histogram"' in told[0]

@@ -434,3 +434,35 @@ def test_input_files(tmp_path: Path) -> None:
     assert "cannot be read" in told("broken.npy")
     (tmp_path / "x.pkl").write_bytes(b"")
     assert "is of a kind that is not read" in told("x.pkl")
+
+
+@pytest.mark.parametrize(
+    ("measure", "told"),
+    [
+        (
+            "jacobian = {}",
+            "tr J J^T is about 1e-1148 at depth 2000, and its power 4 leaves the range of a double; take",
+        ),
+        ("jacobian_lambda_max = {}", "tr J J^T is about 1e-1148 at depth 2000, and it leaves the range of a double;"),
+        ("jacobian = { bins = 10 }", 'bins is for keep = "histogram"; add it, or remove them.'),
+    ],
+)
+def test_spectra_that_no_double_holds_are_refused_before_anything_runs(tmp_path: Path, measure: str, told: str) -> None:
+    text = f"""mcnet = 1
+[network]
+activation = "tanh"
+weights = "gaussian"
+depth = 2000
+width = 16
+sigma_w2 = 0.3
+sigma_b2 = 0.05
+[inputs]
+kind = "single"
+q0 = 1.0
+[sampling]
+networks = 10
+seed = 1
+[measure]
+{measure}
+"""
+    assert told in mistakes(tmp_path, text)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mcnet.observables.observable import Observable, Option, Options, Values, choice, positive_integer
+from mcnet.observables import histogram
+from mcnet.observables.observable import Observable, Options, Values, choice, positive_integer
 from mcnet.observables.sample import Sample
 from mcnet.point import Point
 from mcnet.variables import Variable
@@ -97,11 +97,7 @@ def _counts(options: Options) -> Variable:
         long_name="histogram of the singular values of the input-output Jacobian",
         symbol="n(s)",
         definition=f"networks and ranks counted together, one record per shard; {_J}",
-        normalisation=(
-            f"entry 0: s < {bound[0]:g}, and all s that are exactly zero; "
-            f"entries 1 to {bound.size - 1}: equal bins of [{bound[0]:g}, {bound[-1]:g}); "
-            f"entry {bound.size}: the rest"
-        ),
+        normalisation=histogram.entries(bound, "equal", ", and all s that are exactly zero"),
         reference=_REFERENCE,
         dtype="int64",
         per_shard=True,
@@ -125,10 +121,8 @@ def _evaluate(point: Point, options: Options, sample: Sample) -> tuple[Values, .
         found.append(Values(s, np.ones(s.shape, bool)))
     elif keep == "histogram":
         zero = np.arange(s.shape[1]) >= spectrum.rank[:, None]
-        places = np.where(zero, 0, np.searchsorted(edges(options), s, side="right"))
-        counts = np.bincount(places.ravel(), minlength=edges(options).size + 1)[None]
         # what is not finite shows in the moments
-        found.append(Values(counts, np.ones(counts.shape, bool)))
+        found.append(histogram.counted(np.where(zero, -np.inf, s), edges(options)))
     orders = np.arange(1, options.get("moments", MOMENTS) + 1)
     squares = spectrum.values**2
     powers = np.stack([(squares**order).sum(1) for order in orders], axis=1) / point.width
@@ -146,25 +140,25 @@ def _largest(point: Point, options: Options, sample: Sample) -> tuple[Values, ..
 
 
 def _check(point: Point, options: Options) -> list[str]:
-    """Moments that leave the range of a double for certain: phi' of a homogeneous phi does not depend on the signal."""
+    """Bins of no histogram; moments that leave the range of a double: phi' of a homogeneous phi is known beforehand."""
+    if idle := histogram.without_effect(options, options.get("keep") == "histogram", 'keep = "histogram"'):
+        return idle
     if not point.activation.homogeneous or point.sigma_w2 == 0.0:
         return []
     slopes = point.activation.dphi(np.array([-1.0, 1.0]))
     growth = point.depth * math.log10(point.sigma_w2 * float(np.mean(slopes**2)))
-    order = options.get("moments", MOMENTS)
+    return beyond_doubles(point, growth, options.get("moments", MOMENTS))
+
+
+def beyond_doubles(point: Point, growth: float, order: int) -> list[str]:
+    """Complaint about moments up to an order, where (1/M) tr J J^T is about 10^growth."""
     if abs(order * growth) < RANGE_OF_DOUBLE:
         return []
+    power, fewer = (f"its power {order}", "fewer moments, ") if order > 1 else ("it", "")
     return [
-        f"tr J J^T is about 1e{growth:+.0f} at depth {point.depth}, and its power {order} leaves the range of a "
-        "double; take fewer moments, a smaller depth or a sigma_w2 nearer to criticality"
+        f"tr J J^T is about 1e{growth:+.0f} at depth {point.depth}, and {power} leaves the range of a double; "
+        f"take {fewer}a smaller depth or a sigma_w2 nearer to criticality"
     ]
-
-
-def _range_complaint(value: Any) -> str | None:
-    numbers = isinstance(value, list | tuple) and len(value) == 2
-    if numbers and all(isinstance(edge, int | float) and not isinstance(edge, bool) for edge in value):
-        return None if value[0] < value[1] else "must be two increasing numbers"
-    return "must be two increasing numbers"
 
 
 def _sizes(point: Point, options: Options) -> dict[str, int]:
@@ -187,9 +181,8 @@ OBSERVABLES = {
             ),
             "moments": positive_integer(f"the highest order k of the moments (1/M) tr (J J^T)^k, by default {MOMENTS}"),
             "bins": positive_integer(f"the number of bins of the histogram, by default {BINS}"),
-            "range": Option(
-                f"[low, high]: the range of the histogram, by default {list(RANGE)}; what lies outside is counted too",
-                _range_complaint,
+            "range": histogram.range_option(
+                f"[low, high]: the range of the histogram, by default {list(RANGE)}; what lies outside is counted too"
             ),
         },
         samplers=("explicit",),

@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 from mcnet import streams
 from mcnet.kernels import lanczos, linalg
 from mcnet.networks.kernel_operator import KernelOperator
-from mcnet.observables.observable import Observable, Options, Values, choice, flag
+from mcnet.observables import histogram
+from mcnet.observables.observable import Observable, Options, Values, choice, flag, positive_integer
 from mcnet.observables.sample import Sample
 from mcnet.point import Point
 from mcnet.variables import Variable
+
+BINS, RANGE = 320, (1e-8, 1e8)
 
 PRODUCTS_FROM = 512
 """Outputs times inputs from which the extremes of the kernel come from products instead of the matrix."""
@@ -42,6 +45,15 @@ _EIGENVALUE = replace(
     long_name="eigenvalues of the empirical neural tangent kernel",
     symbol="lambda_i(Theta)",
     definition="eigenvalues of the C T x C T kernel of all outputs and inputs, the largest first",
+)
+_COUNT = replace(
+    _EIGENVALUE,
+    name="ntk_count",
+    dims=("bin",),
+    long_name="histogram of the eigenvalues of the empirical neural tangent kernel",
+    symbol="n(lambda)",
+    dtype="int64",
+    per_shard=True,
 )
 _SMALLEST = replace(
     _EIGENVALUE,
@@ -122,9 +134,26 @@ def _ntk_variables(point: Point, options: Options) -> tuple[Variable, ...]:
     if len(entries.dims) == 2 and point.outputs != 1:
         entries = replace(entries, definition=f"{_NTK.definition}; mean over the outputs")
     wanted = [entries] if options.get("entries", True) else []
-    wanted += [_EIGENVALUE] if options.get("eigenvalues", True) else []
+    if options.get("eigenvalues", True):
+        wanted += [_counts(options) if _as_histogram(options) else _EIGENVALUE]
     wanted += [_SMALLEST] if _with_smallest(options) else []
     return tuple(_described(variable, point) for variable in wanted)
+
+
+def edges(options: Options) -> NDArray[np.float64]:
+    """Edges of the bins of ``ntk_count``, equal on the logarithmic axis."""
+    low, high = options.get("range", RANGE)
+    return np.geomspace(float(low), float(high), int(options.get("bins", BINS)) + 1)
+
+
+def _as_histogram(options: Options) -> bool:
+    return bool(options.get("spectrum", "values") == "histogram")
+
+
+def _counts(options: Options) -> Variable:
+    told = "networks and ranks counted together, one record per shard; networks without a kernel are left out"
+    kind = histogram.entries(edges(options), "logarithmically equal")
+    return replace(_COUNT, definition=f"{_EIGENVALUE.definition}: {told}; {kind}")
 
 
 def _with_smallest(options: Options) -> bool:
@@ -148,7 +177,10 @@ def _ntk(point: Point, options: Options, sample: Sample) -> tuple[Values, ...]:
     every, least = options.get("eigenvalues", True), _with_smallest(options)
     if every or least:
         values = _eigenvalues(sample)
-        wanted += [Values(values, _like(defined, values))] if every else []
+        if every and _as_histogram(options):
+            wanted += [histogram.counted(values[defined], edges(options))]
+        elif every:
+            wanted += [Values(values, _like(defined, values))]
         wanted += [Values(values[:, -1], defined)] if least else []
     return tuple(wanted)
 
@@ -249,10 +281,15 @@ def _check(point: Point, options: Options) -> list[str]:
     return []
 
 
+def _check_ntk(point: Point, options: Options) -> list[str]:
+    used = options.get("eigenvalues", True) and _as_histogram(options)
+    return _check(point, options) or histogram.without_effect(options, used, 'spectrum = "histogram"')
+
+
 def _sizes(point: Point, options: Options) -> dict[str, int]:
     inputs, outputs = point.inputs.count, point.outputs or 1
     sizes = dict.fromkeys(("input_a", "input_b"), inputs) | dict.fromkeys(("output", "output_a", "output_b"), outputs)
-    return {**sizes, "rank": inputs * outputs}
+    return {**sizes, "rank": inputs * outputs, "bin": options.get("bins", BINS) + 2}
 
 
 OBSERVABLES = {
@@ -268,6 +305,17 @@ OBSERVABLES = {
                 "all",
             ),
             "eigenvalues": flag("whether the eigenvalues are stored: true (the default) or false"),
+            "spectrum": choice(
+                'the eigenvalues of every network, "values" (the default), or counted in bins that are equal on the '
+                'logarithmic axis, "histogram"',
+                "values",
+                "histogram",
+            ),
+            "bins": positive_integer(f"the number of bins of the histogram, by default {BINS}"),
+            "range": histogram.range_option(
+                f"[low, high]: the range of the histogram, by default {list(RANGE)}; what lies outside is counted too",
+                0.0,
+            ),
             "lambda_min": flag(
                 "whether the smallest eigenvalue is stored: true or false; by default as eigenvalues says"
             ),
@@ -275,7 +323,7 @@ OBSERVABLES = {
         samplers=("conditioned", "explicit"),
         needs=frozenset({"signal", "tangent"}),
         variables=_ntk_variables,
-        check=_check,
+        check=_check_ntk,
         evaluate=_ntk,
         sizes=_sizes,
     ),
