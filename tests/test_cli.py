@@ -316,6 +316,21 @@ def test_theory_says_what_it_cannot(mcnet: Callable[..., Result]) -> None:
     assert "no finite width: the coefficients are for gaussian and orthogonal weights, not uniform" in told
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("fim_lambda_max", "inputs.dimension=10"), "no fisher: the formulas are for inputs.dimension = width"),
+        (("fim_lambda_max", "network.parameterization=ntk"), 'for parameterization = "standard", not "ntk"'),
+        (("linear_products", "inputs.dimension=10"), "no jacobian: the laws are those of square matrices"),
+        (("conjugate_kernel", "inputs.dimension=10"), "no conjugate_kernel: the laws are those of square matrices"),
+    ],
+)
+def test_theory_of_another_network_is_not_shown(
+    mcnet: Callable[..., Result], words: tuple[str, str], told: str
+) -> None:
+    assert told in mcnet("theory", words[0], "--set", words[1]).stdout
+
+
 def test_plugins_reach_the_scenario_and_the_resumed_run(mcnet: Callable[..., Result], tmp_path: Path) -> None:
     (tmp_path / "my_cli_phi.py").write_text(
         "from mcnet.activations import register\n"

@@ -63,11 +63,19 @@ def _point(point: Point, request: Request) -> dict[str, Any]:
             notes.append("fisher: the formulas are for inputs of one length and one correlation")
         elif point.inputs.count == 1:
             notes.append("fisher: kappa_2 is the overlap of two different inputs, and there is only one")
+        elif point.inputs.dimension != point.width:
+            notes.append("fisher: the formulas are for inputs.dimension = width")
+        elif point.parameterization != "standard":
+            notes.append(f'fisher: the formulas are for parameterization = "standard", not "{point.parameterization}"')
         elif point.normalization not in ("none", "last-mean"):
             notes.append(f'fisher: there are no formulas for normalization = "{point.normalization}"')
         else:
             add("fisher", lambda: _fisher(point))
-    if {"jacobian", "jacobian_lambda_max"} & request.measures.keys():
+    spectra = {"jacobian", "jacobian_lambda_max", "conditional_fim", "conjugate_kernel"} & request.measures.keys()
+    if spectra and point.inputs.dimension != point.width:
+        notes.append(f"{', '.join(sorted(spectra))}: the laws are those of square matrices: inputs.dimension = width")
+        return {**result, "notes": notes}
+    if {"jacobian", "jacobian_lambda_max"} & spectra:
         count = request.measures.get("jacobian", {}).get("moments", 4)
         add(
             "jacobian",
