@@ -9,11 +9,15 @@ import pytest
 from network_points import measured, point
 from strict_backend import STRICT
 
-from mcnet import streams
+from mcnet import machine, streams
+from mcnet.commands.check import cost, require_memory
+from mcnet.errors import UsageError
 from mcnet.kernels import lanczos
 from mcnet.observables import costs, tangent
 from mcnet.observables.catalog import OBSERVABLES
+from mcnet.plan import make_plan
 from mcnet.request import Request
+from mcnet.scenario import load
 
 EXTREMES: dict[str, dict[str, Any]] = {"fim": {"trace2": False, "eigenvalue": False}}
 
@@ -80,6 +84,23 @@ def test_large_kernels_need_no_matrix() -> None:
     )
     assert dense > 4e11
     assert lean < 2e9
+
+
+def test_a_kernel_beyond_the_memory_is_refused_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = {
+        "mcnet": 1,
+        "network": {"activation": "tanh", "weights": "gaussian", "depth": 2, "width": 64, "outputs": 100}
+        | {"sigma_w2": 1.5, "sigma_b2": 0.1},
+        "inputs": {"kind": "gaussian", "count": 1000},
+        "sampling": {"networks": 2},
+        "measure": {"fim": {}},
+    }
+    monkeypatch.setattr(machine, "memory", lambda: 25_000_000_000)
+    with pytest.raises(
+        UsageError, match="The tangent kernel of 100 x 1000 outputs and inputs takes .* TB of it; fim = "
+    ):
+        require_memory(cost(make_plan(load(study))), "study")
+    require_memory(cost(make_plan(load({**study, "measure": EXTREMES}))), "study")
 
 
 def test_start_vectors_are_never_orthogonal_to_everything() -> None:
