@@ -20,7 +20,7 @@ from studies import study
 
 import mcnet
 from analysis import analyze, report
-from mcnet import dataset_checks, vetting
+from mcnet import dataset_attributes, dataset_checks, vetting
 from mcnet.errors import DataError
 from tools import fuzz, fuzz_targets
 
@@ -227,18 +227,24 @@ ATTRIBUTES = [
 
 
 @pytest.mark.parametrize(("name", "value", "told"), ATTRIBUTES, ids=[case[1][:30] for case in ATTRIBUTES])
-def test_attributes_that_the_analysis_reads(
-    changed: Callable[[Change], Path], monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str
-) -> None:
-    path = changed(attribute("/", name, value))
-    checked(path)  # they are texts, as they should be
-    monkeypatch.setattr(vetting, "require_readable", lambda path: None)
+def test_attributes_that_the_analysis_reads(name: str, value: str, told: str) -> None:
+    read: Callable[[dict[str, str]], object] = dataset_attributes.asked
+    if name == "activations_json":
+        read = dataset_attributes.known_activations
     with pytest.raises(DataError) as caught:
-        analyze.judge_directory(path.parent)
+        read({name: value})
     message = str(caught.value)
     assert told in message
     assert message.isprintable()
     assert len(message) < 500
+
+
+def test_the_analysis_reads_them_so(changed: Callable[[Change], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    path = changed(attribute("/", "scenario_toml", "x = = 1"))
+    checked(path)  # it is a text, as it should be
+    monkeypatch.setattr(vetting, "require_readable", lambda path: None)
+    with pytest.raises(DataError, match="carries a scenario that is none"):
+        analyze.judge_directory(path.parent)
 
 
 @pytest.mark.parametrize(("name", "value"), [("inputs", 10**6), ("n_networks", 0), ("q0", 1e12)])
