@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mcnet.commands.coordinates import varying
@@ -104,12 +104,42 @@ def analysis_text(document: Mapping[str, Any]) -> str:
     blocks = [table(lines)] if lines else []
     if len(rows) > _ROWS:
         blocks.append(f"... and {len(rows) - _ROWS} more in analysis.json")
+    blocks += _spectra_text(document.get("spectra", []))
     target = [document["target"]["outcome"]] if "target" in document else []
     return "\n".join([*blocks, *map(_fit_text, asked[:_ROWS]), *target, _verdict_text(document["summary"])])
 
 
 def _law(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row["point"][name] for name in _LAW if name in row["point"]}
+
+
+def _spectra_text(spectra: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Every spectrum beside its limit law, or why it has none; errors are over networks."""
+    spectra = [entry for entry in spectra if "width" in entry["point"]]  # others sum up several widths
+    shown = spectra[:_ROWS]
+    names = varying([_place(entry) for entry in shown])
+    lines = []
+    for entry in shown:
+        edge = entry.get("lambda_max", {})
+        line = {name: _place(entry).get(name) for name in names} | {"of": entry["observable"]}
+        for distance, (title, part) in {"w1": ("W1", "mean"), "ks": ("KS, pooled", "pooled")}.items():
+            if found := entry.get(distance):
+                error = found["error" if part == "mean" else f"{part}_error"]
+                line[title] = value_with_error(found[part], error)
+        if edge.get("mean") is not None:
+            line |= {"lambda_max": value_with_error(edge["mean"], edge["error"]), "edge of the law": edge.get("limit")}
+            line |= {"at this width": edge["predicted_mean"]} if edge.get("predicted_mean") is not None else {}
+        lines.append(line)
+    columns = list(dict.fromkeys(name for line in lines for name in line))
+    blocks = [table([{name: line.get(name) for name in columns} for line in lines])] if lines else []
+    if len(spectra) > _ROWS:
+        blocks.append(f"... and {len(spectra) - _ROWS} more spectra in analysis.json")
+    reasons = dict.fromkeys((entry["observable"], entry["why_no_law"]) for entry in spectra if entry.get("why_no_law"))
+    return [*blocks, *(f"no law of {name}: {reason}" for name, reason in reasons)]
+
+
+def _place(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: entry["point"].get(name) for name in ("width", "inputs", *_LAW)}
 
 
 def _quantity(row: Mapping[str, Any]) -> str:
