@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from matplotlib import rc_context
@@ -64,12 +65,26 @@ def legend(axis: Axes, **where: Any) -> None:
         axis.legend(**where)
 
 
+def distinguish(judged: Judged, families: Sequence[Judged]) -> str:
+    """What of a law differs among families; the activation if nothing does."""
+    law = judged.family.first.law
+    parts = []
+    for name, before in (("activation", ""), ("weights", ""), ("normalization", ""), ("depth", "depth ")):
+        if len({each.family.first.law[name] for each in families}) > 1:
+            parts.append(f"{before}{law[name]}")
+    return ", ".join(parts) or str(law["activation"])
+
+
 def describe(judged: Judged) -> str:
     """The law of a family in a few words."""
     law = judged.family.first.law
     inputs = f"q₀ = {law['q0']:g}" if law.get("q0") is not None else f"{law['inputs']} inputs"
     if law.get("c0") is not None and law["inputs"] > 1:
         inputs += f", c₀ = {law['c0']:g}"
+    if law.get("q0") is not None and law["inputs"] > 2:
+        inputs = f"{law['inputs']} inputs, {inputs}"
+    if law["normalization"] != "none":
+        inputs += f", normalisation {law['normalization']}"
     return (
         f"{law['activation']}, {law['weights']} weights, σ_w² = {law['sigma_w2']:.4g}, "
         f"σ_b² = {law['sigma_b2']:.4g}, {inputs}"

@@ -10,7 +10,7 @@ from matplotlib import colormaps, rc_context
 from matplotlib.figure import Figure
 
 from analysis.compare import Judged
-from analysis.drawing import INK, STYLE, Drawing
+from analysis.drawing import INK, STYLE, Drawing, distinguish
 from analysis.estimate import Floats
 from analysis.fisher_rows import Fisher, growth_exponent
 
@@ -47,12 +47,12 @@ def largest_eigenvalue(families: Sequence[Judged]) -> Drawing | None:
         fitted = []
         for one, colour in zip(series, _COLOURS, strict=False):
             unit = one.widths if divided else np.ones_like(one.widths)
-            label = one.label
+            name = one.label
             if growing and one.widths.size >= 3:
                 slope, error = growth_exponent(one.widths, one.mean, one.error)
                 fitted.append(f"{one.label}: {slope:.3f} ± {error:.3f}")
-                label += f" ∝ $M^{{{slope:.2f} \\pm {error:.2f}}}$"
-            axis.errorbar(one.widths, one.mean / unit, one.error / unit, fmt="o", ms=4, lw=1, color=colour, label=label)
+                name += f" ∝ $M^{{{slope:.2f} \\pm {error:.2f}}}$"
+            axis.errorbar(one.widths, one.mean / unit, one.error / unit, fmt="o", ms=4, lw=1, color=colour, label=name)
             if np.isfinite(one.theory).any():
                 axis.plot(one.widths, one.theory / unit, color=colour, lw=1.1)
             elif normalized:
@@ -78,7 +78,7 @@ def _series(families: Sequence[Judged]) -> list[_Series]:
     for group in _groups(families)[:SHOWN]:
         rows = [row for judged in group for row in _rows(judged)]
         if len(rows) >= 2:
-            found.append(_Series(_label(group[0], families), *np.array(sorted(rows)).T))
+            found.append(_Series(distinguish(group[0], families), *np.array(sorted(rows)).T))
     return found
 
 
@@ -89,14 +89,6 @@ def _groups(families: Sequence[Judged]) -> list[list[Judged]]:
         law = {key: value for key, value in judged.family.first.law.items() if key != "inputs"}
         groups.setdefault(repr(law), []).append(judged)
     return list(groups.values())
-
-
-def _label(judged: Judged, families: Sequence[Judged]) -> str:
-    """What of a law differs among families; the activation if nothing does."""
-    law = judged.family.first.law
-    names = ("activation", "weights", "normalization", "depth")
-    parts = [str(law[name]) for name in names if len({each.family.first.law[name] for each in families}) > 1]
-    return ", ".join(parts) or str(law["activation"])
 
 
 def _rows(judged: Judged) -> list[tuple[float, float, float, float]]:
@@ -127,7 +119,7 @@ def spectrum(families: Sequence[Judged]) -> Drawing | None:
         figure = Figure(figsize=_panels(len(shown)))
         for axis, judged in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
             _histogram(axis, judged)
-            axis.set_title(f"{_label(judged, families)}, $M={judged.family.settings[-1].width}$")
+            axis.set_title(f"{distinguish(judged, families)}, $M={judged.family.settings[-1].width}$")
         figure.axes[0].set_ylabel("eigenvalues per network and e-fold")
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     first = shown[0].family.first
@@ -248,7 +240,7 @@ def bounds(families: Sequence[Judged]) -> Drawing | None:
             axis.axvline(1.0, color=INK, lw=0.9, ls="--")
             axis.set_xlim(right=1.05 * most)
             axis.set_xlabel(r"$(2/\lambda_{\max})$ / theory")
-            axis.set_title(_label(group[0], known))
+            axis.set_title(distinguish(group[0], known))
         figure.axes[0].set_ylabel("share of networks below")
         handles, labels = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, title="width", loc="outside lower center", ncols=6)

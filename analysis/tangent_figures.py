@@ -11,7 +11,7 @@ from matplotlib import colormaps, rc_context
 from matplotlib.figure import Figure
 
 from analysis.compare import Judged
-from analysis.drawing import INK, STYLE, Drawing
+from analysis.drawing import INK, STYLE, Drawing, distinguish
 from analysis.estimate import Floats
 from analysis.predictions import homogeneous_slope
 from analysis.study import Column, Setting, column_of
@@ -37,7 +37,7 @@ def kernel_coefficients(families: Sequence[Judged]) -> Drawing | None:
             _family_rows(left, judged, "a1", place)
             _family_rows(right, judged, "v1", place)
         left.axvline(0, color="#BBBBBB", lw=0.8, zorder=0)
-        left.set_yticks(range(len(shown)), [_short(judged) for judged in shown])
+        left.set_yticks(range(len(shown)), [distinguish(judged, shown) for judged in shown])
         left.invert_yaxis()
         left.set_xlabel(r"$a_1$ / limit of the diagonal")
         right.set_xlabel(r"$v_1$ / limit of the diagonal²")
@@ -51,7 +51,7 @@ def kernel_coefficients(families: Sequence[Judged]) -> Drawing | None:
         "entry on its own. Black bars: theory. Red crosses: what theory would say if the weights of the backward pass "
         "were independent of those of the forward pass. The limit and, to this order, the variances do not see the "
         "assumption; the means do, except the diagonal of homogeneous activations. "
-    ) + " ".join(_independence(judged) for judged in shown)
+    ) + " ".join(filter(None, (_independence(judged, shown) for judged in shown)))
     return Drawing(figure, "Tangent kernel: measured and predicted coefficients, and gradient independence", caption)
 
 
@@ -108,13 +108,16 @@ def independent(setting: Setting, column: Column) -> float:
     return float(found.ntk_mean[0, -1])
 
 
-def _independence(judged: Judged) -> str:
-    """By how many standard errors the data reject the assumption, and the theory, in the worst entry."""
+def _independence(judged: Judged, shown: Sequence[Judged]) -> str:
+    """By how many standard errors the data reject the assumption, and the theory; nothing where they say the same."""
     rows = _fitted(judged)
-    assumed = [(row["measured"] - independent(judged.family.first, column_of(row))) / row["error"] for row in rows]
-    theory = [(row["measured"] - row["predicted"]) / row["error"] for row in rows]
-    worst = [max((abs(z) for z in scores), default=0.0) for scores in (assumed, theory)]
-    return f"{_short(judged)}: off by up to {worst[0]:.1f} standard errors with the assumption, {worst[1]:.1f} without."
+    assumed = [independent(judged.family.first, column_of(row)) for row in rows]
+    if all(abs(a - row["predicted"]) < 0.1 * row["error"] for a, row in zip(assumed, rows, strict=True)):
+        return ""
+    off = max(abs(row["measured"] - a) / row["error"] for a, row in zip(assumed, rows, strict=True))
+    theory = max(abs(row["measured"] - row["predicted"]) / row["error"] for row in rows)
+    name = distinguish(judged, shown)
+    return f"For {name} the assumption is off by up to {off:.1f} standard errors, theory by {theory:.1f}."
 
 
 def spread_against_depth(families: Sequence[Judged]) -> Drawing | None:
@@ -186,8 +189,3 @@ def exact_spread(setting: Setting, width: int, depth: int | None = None) -> floa
     )
     found = exact_laws.tangent_kernel_moments(slope, law["sigma_w2"], [int(width)] * layers, alpha, 1.0)
     return found.second / found.mean**2
-
-
-def _short(judged: Judged) -> str:
-    law = judged.family.first.law
-    return f"{law['activation']}, {law['weights']}"
