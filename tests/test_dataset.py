@@ -288,6 +288,50 @@ def test_a_shard_that_changes_while_it_is_packed_is_noticed(packed: Path, monkey
     assert not (packed / "dataset.h5").exists()
 
 
+def test_a_dataset_is_believed_only_when_it_reads_back(packed: Path) -> None:
+    with h5py.File(packed / "dataset.h5", "r+") as file:
+        file["signal/q"][0, 3, 0, 1] += 1e-9
+    report = pack(packed, plan(), TOML)
+    assert report["written"]
+    with open_dataset(packed) as tree:
+        assert tree["signal/q"].values[0, 3, 0, 1] == 3.01
+        assert tree.attrs["content_digest"] == report["content_digest"]
+
+
+def test_a_shard_that_changes_while_it_is_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit_all(tmp_path, plan())
+    opened, last = shards.open_shard, max((tmp_path / "shards").iterdir())
+
+    def flipped(path: Path) -> Any:
+        if Path(path) == last:
+            raw = bytearray(last.read_bytes())
+            raw[-300] ^= 1
+            last.write_bytes(raw)
+        return opened(path)
+
+    monkeypatch.setattr(shards, "open_shard", flipped)
+    with pytest.raises(DataError, match="checksum differs"):
+        pack(tmp_path, plan(), TOML)
+    assert not list(tmp_path.glob("*.h5"))
+
+
+def test_shards_that_come_while_it_is_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dataset of fewer shards may have taken the place of a whole one; it is made again."""
+    from mcnet import dataset_file
+
+    commit_all(tmp_path, plan())
+    late = max((tmp_path / "shards").iterdir())
+    raw, write = late.read_bytes(), dataset_file.write
+    late.unlink()
+
+    def while_others_work(*arguments: Any) -> str:
+        late.write_bytes(raw)
+        return write(*arguments)
+
+    monkeypatch.setattr(dataset_file, "write", while_others_work)
+    assert pack(tmp_path, plan(), TOML)["shards"] == 8
+
+
 def test_a_disk_that_forgets_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commit_all(tmp_path, plan())
     from mcnet import dataset_file

@@ -136,6 +136,32 @@ def test_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert sorted(tmp_path.iterdir()) == [earlier]
 
 
+def test_a_disk_that_turns_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by the soak: what was begun cannot be removed either."""
+
+    def refused(*_: object, **__: object) -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    path = make(tmp_path)
+    for call in ("write", "rename", "unlink"):
+        monkeypatch.setattr(os, call, refused)
+    with pytest.raises(DiskError, match="cannot be written: Read-only file system"):
+        make(tmp_path, 6, 12)
+    with pytest.raises(DiskError, match="is damaged and cannot be set aside"):
+        shards.set_aside(path)
+    stale = tmp_path / f".a.h5.{os.uname().nodename}.999999999.tmp"
+    stale.touch()
+    assert shards.remove_stale(tmp_path) == 0
+
+
+def test_two_that_set_one_shard_aside(tmp_path: Path) -> None:
+    """Found by the soak."""
+    path = make(tmp_path)
+    shards.set_aside(path)
+    shards.set_aside(path)
+    assert [entry.name for entry in tmp_path.iterdir()] == [f"{path.name}.bad"]
+
+
 def test_a_short_write_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = os.write
     monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:1000]))

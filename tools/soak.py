@@ -171,7 +171,14 @@ class Soak:
         self._folder, self._disk = folder, Disk(folder / "disk", mounted)
         self._clock = mmap.mmap(-1, 8)
         self._rng, self.tally = random.Random(seed), Tally()
-        self._truths = [self._undisturbed(study) for study in STUDIES]
+        self._truths: dict[int, Truth] = {}
+
+    def _truth(self) -> Truth:
+        """One of the studies, as an undisturbed run has it."""
+        number = self._rng.randrange(len(STUDIES))
+        if number not in self._truths:
+            self._truths[number] = self._undisturbed(STUDIES[number])
+        return self._truths[number]
 
     def _undisturbed(self, study: dict[str, Any]) -> Truth:
         import mcnet
@@ -184,7 +191,7 @@ class Soak:
     def round(self) -> None:
         """One directory: trouble for a while, then the end of the run; damage of all there is, and its end again."""
         rng, tally = self._rng, self.tally
-        directory, truth = self._disk.folder / "run", rng.choice(self._truths)
+        directory, truth = self._disk.folder / "run", self._truth()
         processes = 2 if rng.random() < 0.1 else 1
         workers = Workers(directory, truth.study, processes, self._clock, tally)
         trouble = [what for what, weight in self._troubles(directory, workers) for _ in range(weight)]
@@ -282,6 +289,8 @@ def main() -> None:
     folder.mkdir(parents=True)
     if not mounted:
         print("No disk can be mounted here: full disks and read-only moments are left out.")
+    if not sys.platform.startswith("linux"):
+        sys.exit("The soak needs Linux: it looks for processes in /proc.")
     ctypes.CDLL(None).prctl(_SUBREAPER, 1)  # children of killed processes become ours
     seed = random.SystemRandom().randrange(2**32)
     soak, began, told = Soak(folder, mounted, seed), time.monotonic(), 0.0
