@@ -14,13 +14,14 @@ from mcnet import rounds, runfiles, shards
 from mcnet.errors import DataError, UsageError
 from mcnet.runfiles import DATASET, SHARDS
 from mcnet.shards import ShardName
-from mcnet.shardset import scan
+from mcnet.shardset import collector_off, scan
 from mcnet.tasks import Task, ranges
 
 ROUNDING = 1e-3
 """Largest relative difference that is called rounding: of float32 arrays, amplified by the layers of a network."""
 
 
+@collector_off()
 def status(directory: str | Path) -> dict[str, Any]:
     """How far a run is; headers are read, contents are not.
 
