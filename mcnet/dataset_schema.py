@@ -258,6 +258,21 @@ def _shards(contents: Sequence[Content]) -> Array:
     return _array("n_shards", ("point",), counts, "number of shards that are real")
 
 
+_FACTS = {
+    "start": ("first network of the shard", "1"),
+    "stop": ("network after the last one of the shard", "1"),
+    "host": ("machine", "1"),
+    "pid": ("process", "1"),
+    "device": ("device", "1"),
+    "software": ("versions, backend and driver", "1"),
+    "started_utc": ("when the work began, UTC", "1"),
+    "wall_seconds": ("wall time of drawing and measuring", "s"),
+    "cpu_seconds": ("processor time of drawing and measuring", "s"),
+    "peak_memory_bytes": ("largest memory of the process so far", "B"),
+    "sha256": ("SHA-256 of the payload of the shard", "1"),
+}
+
+
 def _quality_group(contents: Sequence[Content], points: tuple[Array, ...], plan: Plan) -> Group:
     """One record per shard: who made it, and how; and the plan. Outside the content digest."""
     shape = (len(contents), max(len(content.ranges) for content in contents))
@@ -271,7 +286,13 @@ def _quality_group(contents: Sequence[Content], points: tuple[Array, ...], plan:
                     columns[name] = np.full(shape, fills[kind], dtype=object if kind is str else kind)
                 columns[name][row, place] = value
     variables = tuple(
-        _array(name, ("point", "shard"), column.astype(str) if column.dtype == object else column, name)
+        Array(
+            name,
+            ("point", "shard"),
+            (values := column.astype(str) if column.dtype == object else column).dtype,
+            {"long_name": _FACTS.get(name, (name,))[0], "units": _FACTS.get(name, ("", "1"))[1]},
+            values,
+        )
         for name, column in sorted(columns.items())
     )
     packed = np.frombuffer(zlib.compress(plan.to_json().encode()), np.uint8)

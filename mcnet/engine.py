@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mcnet import budget, rounds, runfiles, shards
 from mcnet import plugins as plugin_modules
-from mcnet import rounds, runfiles, shards
 from mcnet.adaptive import next_round, outcome
 from mcnet.errors import DataError, DiskError, McnetError, Stopped, UsageError
 from mcnet.executors import ATTEMPTS, Child, Failed, Outcome, in_process, processes
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
     from mcnet.scenario import Scenario
 
     Study = str | os.PathLike[str] | Mapping[str, Any] | Scenario
-
-SHARD_OVERHEAD = 8192.0  # bytes of a shard beside its numbers
-WORKER_SECONDS = 2.0  # about what a worker process takes to start; for less work it is not worth it
 
 
 def run(
@@ -101,7 +97,11 @@ def run(
     study = scenarios.load(scenario, overrides)
     device = _chosen_devices(device, options, quiet)
     directory = Path(out)
-    plan = runfiles.begin(directory, make_plan(study, plugins), study.text)
+    plan = make_plan(study, plugins)
+    if part is None and not directory.exists():  # nothing is written where it cannot end
+        parent = next(folder for folder in directory.absolute().parents if folder.is_dir())
+        budget.require_space(parent, sum(budget.costs(plan, plan.tasks)[1]))
+    plan = runfiles.begin(directory, plan, study.text)
     return _carry_out(directory, plan, device, options, quiet)
 
 
@@ -318,10 +318,10 @@ def _make_shards(
     shards.remove_stale(directory)
     shards.remove_stale(directory / rounds.ROUNDS)
     todo = _todo(directory, plan, machines.part, quiet)
-    seconds, stored = _costs(plan, todo)
-    _require_space(directory, sum(stored))
+    seconds, stored = budget.costs(plan, todo)
+    budget.require_space(directory, sum(stored))
     planned, total = len(plan.tasks), sum(seconds)
-    count = machines.workers or _default_workers(total, len(todo), device)
+    count = machines.workers or budget.default_workers(total, len(todo), device)
     execute = _executor(machines, count, quiet)
     runfiles.log(directory, "begin", shards=planned - len(todo), shards_planned=planned, workers=count, device=device)
     done = planned - len(todo)
@@ -364,40 +364,6 @@ def _todo(directory: Path, plan: Plan, part: tuple[int, int], quiet: bool) -> li
             Progress.say(f"{message} Moved to *.bad; {name.stop - name.start} networks will be drawn again.")
     found = {names[name] for name in looked.found}
     return [task for task in order(plan.tasks, part) if task not in found]
-
-
-def _costs(plan: Plan, tasks: Sequence[Task]) -> tuple[list[float], list[float]]:
-    """Estimated seconds and stored bytes of some tasks."""
-    if not tasks:
-        return [], []
-    from mcnet.observables.measure import estimate
-
-    costs = [estimate(planned.point, plan.request_of(planned)) for planned in plan.points]
-    networks = [(costs[task.point_index], task.stop - task.start) for task in tasks]
-    return (
-        [cost.seconds_per_network * count for cost, count in networks],
-        [SHARD_OVERHEAD + cost.stored_bytes_per_network * count for cost, count in networks],
-    )
-
-
-def _require_space(directory: Path, stored: float) -> None:
-    """Refuse to begin what cannot end: shards and a dataset of as much."""
-    needed = 2.3 * stored
-    free = shutil.disk_usage(directory).free
-    if free < needed:
-        raise DiskError(
-            f"{directory}: about {needed / 1e9:.2f} GB are needed and {free / 1e9:.2f} GB are free; nothing was run."
-        )
-
-
-def _default_workers(seconds: float, tasks: int, device: str) -> int:
-    """One worker per core of this process; 1 where the work is small or a GPU does it; one for each of several."""
-    if "," in device:
-        return device.count(",") + 1
-    if seconds < 2 * WORKER_SECONDS or device.startswith("cuda"):
-        return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, tasks))
 
 
 def _announcer(quiet: bool) -> Any:

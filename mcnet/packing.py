@@ -162,7 +162,14 @@ def _expected(plan: Plan) -> list[list[ShardName]]:
 
 def _contents(directory: Path, present: Sequence[Sequence[ShardName]], found: Found) -> list[Content]:
     beginnings = {name.point: name for name in found if name.start == 0}
-    return [_content(directory / SHARDS, [(name, found[name][1]) for name in names], beginnings) for names in present]
+    return [
+        _content(
+            directory / SHARDS,
+            [(name, {**found[name][1], "sha256": found[name][0].sha256}) for name in names],
+            beginnings,
+        )
+        for names in present
+    ]
 
 
 def _source_digest(present: Sequence[Sequence[ShardName]], found: Found, past: Sequence[rounds.Round]) -> str:

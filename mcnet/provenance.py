@@ -24,8 +24,14 @@ def library_version(name: str) -> str:
 def software() -> dict[str, str]:
     """Versions of mcnet, Python and the libraries that numbers depend on."""
     cupy = next(filter(None, (library_version(f"cupy-cuda{n}x") for n in (13, 12))), "")
-    versions = {name: library_version(name) for name in _LIBRARIES}
-    return {"mcnet_version": library_version("mcnet"), "python": platform.python_version(), **versions, "cupy": cupy}
+    runtime = ("nvidia-cuda-runtime", "nvidia-cuda-runtime-cu12")
+    return {
+        "mcnet_version": library_version("mcnet"),
+        "python": platform.python_version(),
+        **{name: library_version(name) for name in _LIBRARIES},
+        "cupy": cupy,
+        "cuda_runtime": next(filter(None, map(library_version, runtime)), ""),
+    }
 
 
 @cache
