@@ -35,6 +35,12 @@ if TYPE_CHECKING:
 
 WINDOW = 3  # tasks with each worker: one that it works on, two that keep it busy until the next are sent
 RETRIES = 2  # of a task that ends in an unexpected error
+_CONFIG = {
+    "distributed.scheduler.allowed-failures": ATTEMPTS - 1,
+    "distributed.worker.profile.enabled": False,  # what nobody looks at, many times a second
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.admin.system-monitor.interval": "5s",
+}
 _POLL_SECONDS = 0.2
 _COUNT_SECONDS = 2.0  # how often the workers are counted
 _PATIENCE_SECONDS = 30.0  # before it is said that there are no workers
@@ -89,7 +95,7 @@ def _own_cluster(workers: int) -> Iterator[Client]:
     if not secured:
         raise UsageError('executor "dask" needs the library cryptography. Install it with: pip install "mcnet[dask]"')
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": ATTEMPTS - 1}),
+        dask.config.set(_CONFIG),
         contextlib.ExitStack() as stack,
     ):
         with _signals_blocked():
@@ -100,6 +106,7 @@ def _own_cluster(workers: int) -> Iterator[Client]:
                 env=ONE_THREAD,
                 memory_limit=0,  # batches are sized by the plan; a worker must not be ended for one
                 dashboard_address=None,
+                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # what it serves all the same: on any free port
                 silence_logs=50,  # what matters of the death of a worker is told by us
                 preload=[__name__],
             )
