@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator, PercentFormatter, ScalarFormatter
+from matplotlib.ticker import NullLocator, ScalarFormatter
 
 from analysis.drawing import INK, STYLE, Drawing, describe, legend
 from analysis.sampling import Goal, Sampling, expansion, share_of_cost
 from analysis.table import Row
+from mcnet.allocation import LEAST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,16 +24,13 @@ if TYPE_CHECKING:
 _SHADES = ("#9ecae1", "#4292c6", "#08519c", "#08306b")
 _CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _HEAD = [
-    ("law", True),
     ("width", False),
-    ("pilot", False),
     ("networks", False),
     ("share of cost", False),
     ("value", False),
     ("relative error", False),
-    ("asked for", False),
     ("χ² / dof", False),
-    ("without the smallest width", False),
+    ("without smallest width", False),
 ]
 
 
@@ -57,7 +55,7 @@ def allocation(found: Sampling | None, families: Sequence[Judged]) -> Drawing | 
         _axes(left, right, found)
     goals = "the target" if alone else f"{len(found.goals)} targets"
     caption = (
-        f"Left: networks of the result at each width; the pilot of {found.pilot} at every point is no part of it. "
+        f"Left: networks of the result at each width, after {_pilot(found)}. "
         f"Right: relative standard error of {goals} as found after the pilot and after each round (up to 1000 %), "
         "and what was asked for. The error is statistical, for the model named in the table; the coefficients "
         "table has errors that include the neglected orders."
@@ -90,9 +88,15 @@ def _axes(left: Axes, right: Axes, found: Sampling) -> None:
     most = max((len(goal.relative_errors) for goal in found.goals), default=1)
     right.set_xticks(range(most), ["pilot", *(f"round {number}" for number in range(1, most))])
     right.set_yscale("log")
-    right.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    right.yaxis.set_major_formatter(_percent)
+    right.yaxis.set_minor_formatter(_percent)
     right.set_title("relative error reached")
     legend(right, loc="upper right")
+
+
+def _percent(value: float, _: object = None) -> str:
+    """Tick labels at 1, 2 and 5 of every decade."""
+    return f"{100 * value:g} %" if f"{value:e}"[0] in "125" else ""
 
 
 def sampling_table(found: Sampling | None, families: Sequence[Judged], most: int) -> list[Row]:
@@ -105,27 +109,30 @@ def sampling_table(found: Sampling | None, families: Sequence[Judged], most: int
     for goal in found.goals:
         drawn = goal.drawn[-1] if len(goal.drawn) else np.zeros(len(goal.indices), np.int64)
         for place, (index, count, share) in enumerate(zip(goal.indices, drawn, share_of_cost(goal), strict=True)):
-            head = [widths.get(index, "–"), found.pilot, f"{count:,}".replace(",", "\u202f"), f"{100 * share:.0f} %"]
-            cells = ["", *head, *(_result(found, goal) if place == 0 else [""] * 5)]
-            cells[0] = laws.get(index, "–") if place == 0 else ""
-            rows.append({"group": None, "cells": cells, "far": place == 0 and not goal.result["reached"]})
+            head = [widths.get(index, "–"), f"{count:,}".replace(",", "\u202f"), f"{100 * share:.0f} %"]
+            cells = [*head, *(_result(goal) if place == 0 else [""] * 4)]
+            missed = place == 0 and not goal.result["reached"]
+            rows.append({"group": laws.get(index, "–"), "cells": cells, "far": missed})
     model = expansion(found.goals[0], found.target) if found.goals else ""
     left = f" {len(rows) - most} more rows are left out." if len(rows) > most else ""
     caption = (
-        f"{found.outcome[:1].upper()}{found.outcome[1:]}. Value and error are those of {model}. The sizes were chosen "
-        f"from a pilot and from earlier rounds, never while networks of the same round were looked at.{left}"
+        f"{found.outcome[:1].upper()}{found.outcome[1:]}. Value and error are those of {model}. How many networks "
+        f"there are followed from {_pilot(found)}, and from earlier rounds.{left}"
     )
     return [{"title": "Adaptive sampling", "caption": caption, "head": _HEAD, "rows": rows[:most]}]
 
 
-def _result(found: Sampling, goal: Goal) -> list[str]:
+def _pilot(found: Sampling) -> str:
+    return f"a pilot of {LEAST} at every point, which {'is no part of it' if found.pilot else 'counts'}"
+
+
+def _result(goal: Goal) -> list[str]:
     result = goal.result
     goodness = f"{result['chi2']:.1f} / {result['dof']}" if result.get("dof") else "–"
     again = result.get("without_smallest")
     return [
         f"{result['value']:.4g} ± {result['error']:.2g}",
         f"{100 * goal.relative_errors[-1]:.2g} %",
-        f"{100 * found.target['relative_error']:.2g} %",
         goodness,
         f"{again[0]:.4g} ± {again[1]:.2g}" if again else "–",
     ]
