@@ -166,6 +166,8 @@ def judge_directory(directory: str | os.PathLike[str]) -> Analysis:
         plugins.load_named(plan_record.plugin_names(tree, Path(directory)), str(directory))
         try:
             return judge(tree)
+        except OSError as error:
+            raise DataError(f"{directory}: its dataset is damaged: HDF5 cannot read its numbers.") from error
         except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
             told = "".join(c if c.isprintable() else " " for c in str(error))[:300]
             raise DataError(f"{directory}: its dataset cannot be analysed: {told or type(error).__name__}.") from error

@@ -21,6 +21,7 @@ from studies import study
 import mcnet
 from analysis import analyze, report
 from mcnet import dataset_attributes, dataset_checks, vetting
+from mcnet.commands import inspect
 from mcnet.errors import DataError
 from tools import fuzz, fuzz_targets
 
@@ -245,6 +246,21 @@ def test_the_analysis_reads_them_so(changed: Callable[[Change], Path], monkeypat
     monkeypatch.setattr(vetting, "require_readable", lambda path: None)
     with pytest.raises(DataError, match="carries a scenario that is none"):
         analyze.judge_directory(path.parent)
+
+
+def test_numbers_that_are_damaged(changed: Callable[[Change], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by fuzzing: the structure is whole, a piece is not what was written."""
+    places: list[int] = []
+    path = changed(lambda file: places.append(file["signal/q"].id.get_chunk_info(0).byte_offset))
+    with open(path, "r+b") as raw:
+        raw.seek(places[0] + 100)
+        raw.write(b"\xff" * 8)
+    checked(path)
+    monkeypatch.setattr(vetting, "require_readable", lambda path: None)
+    with pytest.raises(DataError, match="its dataset is damaged"):
+        analyze.judge_directory(path.parent)
+    with pytest.raises(DataError, match="q is damaged"):
+        inspect.inspect(path, None, None, None)
 
 
 @pytest.mark.parametrize(("name", "value"), [("inputs", 10**6), ("n_networks", 0), ("q0", 1e12)])

@@ -6,6 +6,7 @@ in a good one, so that whatever the fuzzer thinks of gets past JSON and HDF5 to 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -193,7 +194,11 @@ def read_dataset(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "dataset.h5"
         path.write_bytes(content)
-        with mock.patch.object(vetting, "require_readable"), open_dataset(path) as tree:  # that was done
+        with (
+            mock.patch.object(vetting, "require_readable"),  # that was done
+            contextlib.suppress(OSError),  # a piece whose checksum is wrong: told when it is read
+            open_dataset(path) as tree,
+        ):
             tree.load()
 
 

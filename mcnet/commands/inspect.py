@@ -11,7 +11,7 @@ import numpy as np
 
 from mcnet.commands.coordinates import varying
 from mcnet.commands.text import plural, table
-from mcnet.errors import UsageError
+from mcnet.errors import DataError, UsageError
 from mcnet.scenario_fields import suggestion
 
 if TYPE_CHECKING:
@@ -74,7 +74,11 @@ def inspect(directory: Path, point: str | None, variable: str | None, layer: int
     for index in chosen:
         named = {name: _plain(tree.coords[name].values[index]) for name in _COORDINATES if name in tree.coords}
         for name, array in arrays.items() if variable is None else [(variable, arrays[variable])]:
-            rows += [{**named, "variable": name, **row} for row in _entries(array, index, variable is None, layer)]
+            try:
+                entries = _entries(array, index, variable is None, layer)
+            except OSError as error:
+                raise DataError(f"{directory}: {name} is damaged: HDF5 cannot read it.") from error
+            rows += [{**named, "variable": name, **row} for row in entries]
     return {
         "title": str(tree.attrs.get("title", "")),
         "shards": held.get("shards"),
