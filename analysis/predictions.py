@@ -118,6 +118,10 @@ class Theory:
             return "fresh random inputs of a fixed dimension fluctuate at every width"
         if not np.isfinite(setting.gram).all():
             return "the Gram matrix of the inputs is unknown"
+        try:  # kept, and asked for again anyway
+            self.coefficients(setting, (0, 1) if setting.inputs > 1 else (0,))
+        except ValueError as error:
+            return str(error)
         return None
 
     def why_no_coefficients(self, setting: Setting) -> str | None:

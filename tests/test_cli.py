@@ -168,6 +168,14 @@ def test_analyze_and_report(mcnet: Callable[..., Result], tmp_path: Path) -> Non
     assert "<svg" in (tmp_path / "run" / "report.html").read_text()
 
 
+def test_analyze_says_where_theory_has_no_answer(mcnet: Callable[..., Result]) -> None:
+    words = ("--set", "network.activation=tanh", "--set", "sweep.sigma_w2=[1e6]", "--workers", "1", "--quiet")
+    assert mcnet("run", "study.toml", "--out", "run", *words).exit_code == 0
+    told = mcnet("analyze", "run")
+    assert told.exit_code == 0
+    assert "nothing predicted: tanh is too rough for the quadrature" in told.stdout
+
+
 def test_check_tells_the_cost(mcnet: Callable[..., Result]) -> None:
     told = mcnet("check", "study.toml")
     assert told.exit_code == 0

@@ -105,6 +105,8 @@ def analysis_text(document: Mapping[str, Any]) -> str:
     if len(rows) > _ROWS:
         blocks.append(f"... and {len(rows) - _ROWS} more in analysis.json")
     blocks += _spectra_text(document.get("spectra", []))
+    if not document["summary"]["comparisons"]:
+        blocks += dict.fromkeys(note for family in document["families"] for note in family["notes"])
     target = [document["target"]["outcome"]] if "target" in document else []
     return "\n".join([*blocks, *map(_fit_text, asked[:_ROWS]), *target, _verdict_text(document["summary"])])
 
