@@ -86,6 +86,6 @@ def describe(judged: Judged) -> str:
     if law["normalization"] != "none":
         inputs += f", normalisation {law['normalization']}"
     return (
-        f"{law['activation']}, {law['weights']} weights, σ_w² = {law['sigma_w2']:.4g}, "
+        f"{law['activation']}, {law['weights']} weights, depth {law['depth']}, σ_w² = {law['sigma_w2']:.4g}, "
         f"σ_b² = {law['sigma_b2']:.4g}, {inputs}"
     )

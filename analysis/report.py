@@ -13,10 +13,9 @@ from analysis.analyze import Analysis, judge_directory, replace_file
 from analysis.drawing import describe, svg
 from analysis.figures import drawings
 from analysis.sampling_figures import sampling_table
-from analysis.spectrum_table import spectrum_table
-from analysis.table import Row
+from analysis.spectrum_table import moment_table, spectrum_table
+from analysis.table import FAR, Row
 
-FAR = 4.0  # deviations in standard errors that are marked
 REJECTED, DOUBTFUL = 1e-4, 0.01
 ROWS = 60
 
@@ -85,7 +84,8 @@ def render(analysis: Analysis) -> str:
         tables=[
             *sampling_table(analysis.sampling, families, ROWS),
             *spectrum_table(analysis.spectra, ROWS),
-            _coefficient_table(analysis),
+            *moment_table(families, ROWS),
+            *_coefficient_table(analysis),
             _deviation_table(analysis),
             *_asked_table(analysis),
         ],
@@ -167,13 +167,15 @@ def _warnings(analysis: Analysis) -> list[str]:
     return warnings
 
 
-def _coefficient_table(analysis: Analysis) -> Row:
-    """Coefficients at the last layer of each family."""
+def _coefficient_table(analysis: Analysis) -> list[Row]:
+    """Coefficients at the last layer of each family, if there are any."""
     rows = []
     for judged in analysis.families:
         for row in judged.comparisons:
             if row["statistic"] in ("a1", "v1", "limit") and row["layer"] in (None, judged.family.first.depth):
                 rows.append(_row(row, describe(judged), grouped=True))
+    if not rows:
+        return []
     left = len(rows) - ROWS
     caption = (
         "Coefficients fitted over the widths, at the last layer: a1 and v1 are the coefficients of 1/M of the mean and "
@@ -182,7 +184,7 @@ def _coefficient_table(analysis: Analysis) -> Row:
     )
     if left > 0:
         caption += f" {_count(left)} more rows are there too."
-    return {"title": "Coefficients", "caption": caption, "head": _HEAD[2:], "rows": rows[:ROWS]}
+    return [{"title": "Coefficients", "caption": caption, "head": _HEAD[2:], "rows": rows[:ROWS]}]
 
 
 def _deviation_table(analysis: Analysis) -> Row:

@@ -94,17 +94,11 @@ def _diagonal(axis: Axes, rows: Sequence[_Coefficient], log: bool) -> int:
 
 def score_histogram(families: Sequence[Judged]) -> Drawing | None:
     """Deviations in standard errors against the standard normal law."""
-    kinds = {"coefficients ($a_1$, $v_1$, limits)": ("a1", "v1", "limit"), "single widths": ("mean", "variance")}
+    rows = [row for judged in families for row in judged.comparisons if np.isfinite(row["z"])]
+    fitted = [row["statistic"] in ("a1", "v1", "limit") or "width" not in row["point"] for row in rows]
     scores = {
-        label: np.array(
-            [
-                row["z"]
-                for judged in families
-                for row in judged.comparisons
-                if row["statistic"] in statistics and np.isfinite(row["z"])
-            ]
-        )
-        for label, statistics in kinds.items()
+        label: np.array([row["z"] for row, here in zip(rows, fitted, strict=True) if here is kind])
+        for label, kind in (("coefficients ($a_1$, $v_1$, limits)", True), ("single widths", False))
     }
     every = np.concatenate(list(scores.values()))
     if every.size < 2:

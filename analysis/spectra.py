@@ -308,13 +308,18 @@ def _notes(points: Sequence[PointSpectrum], laws: Laws, kind: SpectralKind, fami
     reason = laws.predict(kind, family.first).why_not
     if reason is not None:
         notes.append(f"no law for the spectrum ({kind.name}): {reason}")
+    if any(point.row["heavy_tail"] and point.moments is not None for point in points):
+        notes.append(
+            f"depth/width exceeds {HEAVY:g} at some widths: moments of {kind.name} have heavy tails there, their means "
+            "come out low and their errors too small; they stay out of the verdict"
+        )
+    if reason is None and all(point.moments is None for point in points):
+        notes.append(
+            f"{kind.name}: of the largest eigenvalue alone the limit is known, and its fluctuations in linear networks "
+            "to leading order; they are drawn and listed, not judged"
+        )
     for point in points:
         setting = point.setting
-        if point.row["heavy_tail"]:
-            notes.append(
-                f"width {setting.width}: depth/width = {setting.depth / setting.width:.2g} exceeds {HEAVY:g}; the "
-                f"moments of {kind.name} have heavy tails there: means come out low, their errors too small"
-            )
         if point.values is not None and len(point.values) < setting.networks:
             notes.append(f"width {setting.width}: distances from the first {len(point.values)} networks")
     return notes

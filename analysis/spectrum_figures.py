@@ -85,7 +85,8 @@ def _depths(group: Sequence[FamilySpectra]) -> Drawing:
         figure = Figure(figsize=(3.9 * len(laws) if len(laws) > 1 else 5.0, 3.3))
         axes = figure.subplots(1, len(laws), squeeze=False, sharex=True)[0]
         for axis, weights in zip(axes, laws, strict=True):
-            highest, atoms = 0.0, []
+            peaks: list[float] = []
+            atoms = []
             for depth, colour in zip(depths, colours, strict=True):
                 axis.plot([], [], color=colour, lw=1.6, label=f"{depth}")
                 for each in shown:
@@ -99,11 +100,12 @@ def _depths(group: Sequence[FamilySpectra]) -> Drawing:
                         axis.plot(x, y, color=colour, lw=1.6)
                         atoms += [(place, mass, colour) for place, mass in point.table.atoms if place > low]
                         heights = y if y.any() else heights
-                    highest = max(highest, float(heights.max()))
+                    peaks.append(float(heights.max()))
             axis.set_xscale("log")
+            axis.set_yscale("log")
             axis.set_xlim(limits)
             _ticks(axis, limits)
-            axis.set_ylim(0, 1.12 * highest)
+            axis.set_ylim(min(peaks) / 30, 2 * max(peaks))
             axis.set_title(f"{weights} weights")
             axis.set_xlabel(f"eigenvalue $\\lambda$ of ${group[0].kind.symbol}$")
             if atoms:
@@ -114,9 +116,9 @@ def _depths(group: Sequence[FamilySpectra]) -> Drawing:
         axes[-1].legend(title="depth", loc="upper left", bbox_to_anchor=(1.12 if len(laws) > 1 else 1.0, 1.0))
     caption = (
         "Steps: eigenvalues of all networks at the largest width; lines: predicted law at infinite width (none where "
-        "it leaves the range of a double). Diamonds, right scale from 0 to 1: masses of predicted atoms, whose "
-        "eigenvalues are left out of the steps. Both panels have the same horizontal axis: an isometry shows as a "
-        "spectrum that stays narrow while the depth grows. Small eigenvalues are cut off."
+        "it leaves the range of a double); both axes are logarithmic. Diamonds, right scale from 0 to 1: masses of "
+        "predicted atoms, whose eigenvalues are left out of the steps. Both panels have the same horizontal axis: an "
+        "isometry shows as a spectrum that stays narrow while the depth grows. Small eigenvalues are cut off."
     )
     return Drawing(figure, f"Spectrum of the {_name(group[0])} against depth: {first['activation']}", caption)
 
@@ -176,14 +178,16 @@ def _histogram(axis: Axes, point: PointSpectrum) -> None:
         return
     x, y = _density(table, limits)
     axis.plot(x, y, color=INK, lw=1.3)
-    axis.set_ylim(0, 1.2 * max(float(y.max()), float(np.median(heights[heights > 0]))))
+    seen = float(heights.max(initial=0.0))
+    axis.set_ylim(0, 1.2 * max(min(float(y.max()), 1.5 * seen), seen))  # a density that diverges is cut off
     found = point.row.get("atoms", [])
     if any(limits[0] < row["place"] < limits[1] for row in found):
         _atoms(axis, [row for row in found if row["place"] > 0])
     for row in found:
         if row["place"] == 0.0:
             text = f"zeros: {row['mass']:.3f} ({row['measured']:.3f})"
-            axis.text(0.03, 0.95, text, transform=axis.transAxes, va="top", fontsize=7.5)
+            box = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5}
+            axis.text(0.03, 0.95, text, transform=axis.transAxes, va="top", fontsize=7.5, bbox=box)
 
 
 def _ticks(axis: Axes, limits: tuple[float, float]) -> None:

@@ -31,12 +31,12 @@ def distances(found: Sequence[FamilySpectra]) -> Drawing | None:
     ]
     if not shown:
         return None
-    shown = _some(shown)
+    every, shown = len(shown), _some(shown)
     with rc_context(STYLE):
         figure = Figure(figsize=(8.4, 3.0 + 0.17 * len(shown)))
         axes = figure.subplots(1, 2, sharey=True)
         lowest = np.inf
-        for colour, each in zip(_colours(len(shown)), shown, strict=True):
+        for colour, each in zip(_colours(found, shown), shown, strict=True):
             widths = each.family.widths
             for axis, value, error, rate in (
                 (axes[0], "mean", "error", "w1"),
@@ -60,7 +60,7 @@ def distances(found: Sequence[FamilySpectra]) -> Drawing | None:
         "power of the width. A single network: −1 if only the matrices are random (linear), −1/2 if the slopes φ′ "
         "are, because then the law itself moves from network to network. All networks together: the bias, of order "
         "1/M, and the sampling noise. Grey: slopes −1 and −1/2."
-    )
+    ) + _selection(len(shown), every)
     return Drawing(figure, "Distance from the law against the width", caption)
 
 
@@ -71,11 +71,11 @@ def edges(found: Sequence[FamilySpectra]) -> Drawing | None:
     ]
     if not shown:
         return None
-    shown = _some(shown)
+    every, shown = len(shown), _some(shown)
     with rc_context(STYLE):
         figure = Figure(figsize=(8.4, 3.0 + 0.17 * len(shown)))
         left, right = figure.subplots(1, 2)
-        for colour, each in zip(_colours(len(shown)), shown, strict=True):
+        for colour, each in zip(_colours(found, shown), shown, strict=True):
             widths = each.family.widths
             rows = [point.row["lambda_max"] for point in each.points]
             limit = rows[-1]["limit"]
@@ -115,7 +115,7 @@ def edges(found: Sequence[FamilySpectra]) -> Drawing | None:
         "spread over networks, in brackets the fitted power of the width. Full lines: Tracy-Widom law of linear "
         "networks, shift and spread of order M^(−2/3); dotted: the fitted power. With random slopes φ′ the edge "
         "itself moves by M^(−1/2)."
-    )
+    ) + _selection(len(shown), every)
     return Drawing(figure, "Largest eigenvalue against the width", caption)
 
 
@@ -188,8 +188,14 @@ def _some(shown: Sequence[FamilySpectra]) -> list[FamilySpectra]:
     return [shown[round(i)] for i in np.linspace(0, len(shown) - 1, min(CURVES, len(shown)))]
 
 
-def _colours(count: int) -> Floats:
-    return np.asarray(colormaps["turbo"](np.linspace(0.05, 0.95, count)))
+def _selection(shown: int, every: int) -> str:
+    return f" {shown} of {every} laws are drawn." if shown < every else ""
+
+
+def _colours(found: Sequence[FamilySpectra], shown: Sequence[FamilySpectra]) -> Floats:
+    """The colour of each law: by its place among all, so that it is the same in every figure."""
+    places = [next(i for i, other in enumerate(found) if other is each) for each in shown]
+    return np.asarray(colormaps["turbo"](0.05 + 0.9 * np.array(places) / max(1, len(found) - 1)))
 
 
 def _label(each: FamilySpectra, rate: Row | None) -> str:

@@ -14,6 +14,7 @@ from analysis.predictions import Predicted
 from analysis.study import Column, Family
 
 GROWTH = 5.0  # expected ratio of successive 1/M coefficients, at least; measured ratios are 3 to 10
+FAR = 4.0  # deviations in standard errors that tables mark
 SUPPORT = 30.0  # fewer effective networks behind an error than this, and it is not used for a score
 
 Row = dict[str, Any]
