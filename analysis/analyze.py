@@ -21,6 +21,7 @@ from analysis.table import Row, expected_scales
 from analysis.verdict import Verdict, combine
 from mcnet import dataset_attributes, plan_record, plugins
 from mcnet.errors import DataError
+from mcnet.progress import counted
 
 if TYPE_CHECKING:
     import xarray
@@ -131,13 +132,15 @@ class Analysis:
         }
 
 
-def analyze(directory: str | os.PathLike[str]) -> dict[str, Any]:
+def analyze(directory: str | os.PathLike[str], quiet: bool = True) -> dict[str, Any]:
     """Analyse a run directory and write ``analysis.json`` into it.
 
     Parameters
     ----------
     directory : path
         With a consolidated ``dataset.h5``.
+    quiet : bool
+        False: tell on stderr how far it is, where it takes long.
 
     Returns
     -------
@@ -145,12 +148,12 @@ def analyze(directory: str | os.PathLike[str]) -> dict[str, Any]:
         The content of analysis.json (numbers that do not exist are None): comparisons, fits, summary; see
         docs/analysis.md.
     """
-    document = plain(judge_directory(directory).document)
+    document = plain(judge_directory(directory, quiet).document)
     replace_file(Path(directory) / "analysis.json", json.dumps(document, indent=1, allow_nan=False) + "\n")
     return dict(document)
 
 
-def judge_directory(directory: str | os.PathLike[str]) -> Analysis:
+def judge_directory(directory: str | os.PathLike[str], quiet: bool = True) -> Analysis:
     """Open the dataset of a run directory and judge it.
 
     Raises
@@ -165,7 +168,7 @@ def judge_directory(directory: str | os.PathLike[str]) -> Analysis:
     with open_dataset(Path(directory)) as tree:
         plugins.load_named(plan_record.plugin_names(tree, Path(directory)), str(directory))
         try:
-            return judge(tree)
+            return judge(tree, quiet)
         except OSError as error:
             raise DataError(f"{directory}: its dataset is damaged: HDF5 cannot read its numbers.") from error
         except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
@@ -173,15 +176,18 @@ def judge_directory(directory: str | os.PathLike[str]) -> Analysis:
             raise DataError(f"{directory}: its dataset cannot be analysed: {told or type(error).__name__}.") from error
 
 
-def judge(tree: xarray.DataTree) -> Analysis:
-    """Judge a dataset that is open (or made in memory)."""
+def judge(tree: xarray.DataTree, quiet: bool = True) -> Analysis:
+    """Judge a dataset that is open (or made in memory); unless ``quiet`` it is told how far it is."""
     attributes = {str(name): value for name, value in tree.attrs.items()}
     asked = dataset_attributes.asked(attributes)
     theory = Theory(asked.theory) if asked.theory else Theory()
-    families = tuple(judge_family(tree, family, theory) for family in study.families(study.settings(tree)))
     laws = Laws(asked.theory)
-    spectra = [judge_spectra(tree, judged.family, laws) for judged in families]
-    families = tuple(with_spectra(judged, found) for judged, found in zip(families, spectra, strict=True))
+    done: list[Judged] = []
+    spectra: list[list[FamilySpectra]] = []
+    for family in counted(study.families(study.settings(tree)), "families of widths", quiet):
+        spectra.append(judge_spectra(tree, family, laws))
+        done.append(with_spectra(judge_family(tree, family, theory), spectra[-1]))
+    families = tuple(done)
     rows = [row for fit in asked.fit for row in _asked_fit(fit, families)]
     verdict = combine(judged.verdict for judged in families)
     judged_spectra = tuple(each for found in spectra for each in found)

@@ -38,8 +38,8 @@ _PROVENANCE = (
 )
 
 
-def write(directory: str | os.PathLike[str]) -> Path:
-    """Analyse a run directory and write ``report.html`` into it.
+def write(directory: str | os.PathLike[str], quiet: bool = True) -> Path:
+    """Analyse a run directory and write ``report.html`` into it; unless ``quiet`` it is told how far it is.
 
     Returns
     -------
@@ -47,7 +47,7 @@ def write(directory: str | os.PathLike[str]) -> Path:
         The file: one page for screen and print, with all figures inside.
     """
     path = Path(directory) / "report.html"
-    replace_file(path, render(judge_directory(directory)))
+    replace_file(path, render(judge_directory(directory, quiet)))
     return path
 
 

@@ -159,7 +159,7 @@ def theory(scenario: str, overrides: tuple[str, ...], plugins: tuple[str, ...], 
     from mcnet.commands import shipped
     from mcnet.commands import theory as command
 
-    result = command.predict(shipped.path(scenario), overrides, plugins)
+    result = command.predict(shipped.path(scenario), overrides, plugins, quiet=False)
     _print(result, as_json, lambda: command.text(result))
 
 
@@ -467,7 +467,7 @@ def analyze(directory: Path, quiet: bool, as_json: bool) -> None:
     from analysis.analyze import analyze as analyze_run
     from mcnet.commands.directory import analysis_text
 
-    result = analyze_run(directory)
+    result = analyze_run(directory, quiet)
     _print(result, as_json, lambda: analysis_text(result), quiet)
 
 
@@ -486,7 +486,7 @@ def report(directory: Path, quiet: bool) -> None:
     """
     from analysis.report import write
 
-    path = write(directory)
+    path = write(directory, quiet)
     _print(str(path), False, lambda: str(path), quiet)
 
 

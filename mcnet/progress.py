@@ -4,11 +4,43 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 LINE_SECONDS = 30.0
+_SHOWN_SECONDS = 0.5  # on a terminal
+_Item = TypeVar("_Item")
+
+
+def counted(
+    items: Sequence[_Item], what: str, quiet: bool, clock: Callable[[], float] = time.monotonic
+) -> Iterator[_Item]:
+    """The items one by one; how far they are is told on stderr: one changing line on a terminal, else every 30 s.
+
+    Parameters
+    ----------
+    items : sequence
+    what : str
+        What they are, in words.
+    quiet : bool
+        Say nothing.
+    clock : callable
+        Seconds.
+    """
+    terminal = sys.stderr.isatty()
+    began = told = clock()
+    shown = False
+    for done, item in enumerate(items):
+        now = clock()
+        if done and not quiet and now - told >= (_SHOWN_SECONDS if terminal else LINE_SECONDS):
+            told, rate = now, done / (now - began)
+            line = f"{what} {done}/{len(items)}  {rate:.3g}/s  ETA {_duration((len(items) - done) / rate)}"
+            shown = terminal
+            print(f"\r\x1b[2K{line}" if terminal else line, end="" if terminal else "\n", file=sys.stderr, flush=True)
+        yield item
+    if shown:
+        print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
 
 
 class Progress:

@@ -18,7 +18,7 @@ from studies import study
 import mcnet
 from mcnet import engine, rundir, runfiles, shards
 from mcnet.errors import DataError, DiskError, McnetError, UsageError
-from mcnet.progress import LINE_SECONDS, Progress
+from mcnet.progress import LINE_SECONDS, Progress, counted
 
 
 def digest(directory: Path) -> str:
@@ -335,3 +335,13 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         progress.advance(7, 1.0)
         progress.advance(7, 1.0)
     assert "shards 2/2  networks 14" in capsys.readouterr().err
+
+
+def test_long_lists_tell_how_far_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    for item in counted(range(4), "points", quiet=False, clock=lambda: now[0]):
+        assert item in range(4)
+        now[0] += 20.0
+    assert capsys.readouterr().err == "points 2/4  0.05/s  ETA 0:40\n"
+    assert list(counted([1, 2], "points", quiet=True, clock=lambda: now.append(0.0) or 100.0 * len(now))) == [1, 2]
+    assert capsys.readouterr().err == ""

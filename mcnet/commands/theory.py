@@ -15,6 +15,7 @@ from mcnet.activations import Activation
 from mcnet.commands.coordinates import coordinates, varying
 from mcnet.commands.text import table
 from mcnet.point import Point
+from mcnet.progress import counted
 from mcnet.request import Request
 from mcnet.scenario import load
 from mcnet.theory import finite_width, fisher, jacobian, mean_field
@@ -25,7 +26,7 @@ _ZERO = 1e-12  # rounding of a coefficient that vanishes
 _INPUTS = ("inputs", "q0", "c0", "outputs")
 
 
-def predict(scenario: str, overrides: Sequence[str], plugin_names: Sequence[str]) -> dict[str, Any]:
+def predict(scenario: str, overrides: Sequence[str], plugin_names: Sequence[str], quiet: bool = True) -> dict[str, Any]:
     """Predictions for every point.
 
     Returns
@@ -38,7 +39,10 @@ def predict(scenario: str, overrides: Sequence[str], plugin_names: Sequence[str]
     plugins.load(plugin_names)
     study = load(scenario, overrides)
     request = study.request()
-    return {"title": study.title, "points": [_point(point, request) for point in study.points()]}
+    return {
+        "title": study.title,
+        "points": [_point(point, request) for point in counted(study.points(), "points", quiet)],
+    }
 
 
 def _point(point: Point, request: Request) -> dict[str, Any]:
