@@ -19,6 +19,7 @@ from analysis.table import FAR, Row
 REJECTED, DOUBTFUL = 1e-4, 0.01
 ROWS = 60
 
+SHOWN_FAMILIES = 20  # of which nothing was judged
 _PROVENANCE = (
     "mcnet_version",
     "git_commit",
@@ -80,6 +81,7 @@ def render(analysis: Analysis) -> str:
                 "far": judged.verdict.p_value < REJECTED,
             }
             for judged in families
+            if judged.verdict.dof or len(families) <= SHOWN_FAMILIES
         ],
         tables=[
             *sampling_table(analysis.sampling, families, ROWS),
@@ -89,7 +91,7 @@ def render(analysis: Analysis) -> str:
             _deviation_table(analysis),
             *_asked_table(analysis),
         ],
-        provenance=[(name, attributes[name]) for name in _PROVENANCE if name in attributes],
+        provenance=[(name, attributes[name]) for name in _PROVENANCE if attributes.get(name)],
         scenario=attributes.get("scenario_toml", ""),
     )
 
