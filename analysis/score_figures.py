@@ -37,6 +37,8 @@ def coefficients(families: Sequence[Judged]) -> Drawing | None:
         figure = Figure(figsize=(7.6, 3.7))
         left, right = figure.subplots(1, 2)
         hidden = _diagonal(left, rows["a1"], log=False) + _diagonal(right, rows["v1"], log=True)
+        if hidden == len(rows["a1"]) + len(rows["v1"]):
+            return None
         left.set_title("shift of the mean, $a_1$ / natural scale")
         right.set_title("variance, $v_1$ / natural scale²")
         legend(left if left.get_legend_handles_labels()[0] else right, loc="upper left")
