@@ -15,6 +15,7 @@ from analysis import analyze, report, spectral_distance, study
 from analysis.figures import drawings
 from analysis.spectra import judge_spectra, power_law
 from analysis.spectral_laws import Laws, edge_amplitude
+from mcnet.commands.directory import analysis_text
 from mcnet.errors import ScenarioError
 from mcnet.scenario import load
 from mcnet.theory import dead_units, jacobian
@@ -193,3 +194,19 @@ def test_other_spectra_and_what_is_kept() -> None:
 def test_refusals_say_why_and_what_instead(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ScenarioError, match=words):
         load(scenario(**changes)).points()
+
+
+def test_the_printed_table_takes_numbers_that_do_not_exist():
+    point = {"width": 64, "activation": "hard-tanh", "weights": "orthogonal"}
+    entry = {
+        "observable": "jacobian",
+        "point": point,
+        "w1": {"mean": 0.25, "error": None},
+        "ks": {"mean": None, "error": None, "pooled": None, "pooled_error": None},
+        "lambda_max": {"mean": 1.5, "error": 0.25, "limit": 1.75},
+    }
+    summary = {"comparisons": 0, "p_value": None, "left_out": {}}
+    told = analysis_text({"comparisons": [], "fits": [], "spectra": [entry], "families": [], "summary": summary})
+    assert "0.25" in told
+    assert "1.5(3)" in told or "1.50(25)" in told
+    assert "1.75" in told

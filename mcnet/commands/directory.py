@@ -125,11 +125,12 @@ def _spectra_text(spectra: Sequence[Mapping[str, Any]]) -> list[str]:
         edge = entry.get("lambda_max", {})
         line = {name: _place(entry).get(name) for name in names} | {"of": entry["observable"]}
         for distance, (title, part) in {"w1": ("W1", "mean"), "ks": ("KS, pooled", "pooled")}.items():
-            if found := entry.get(distance):
+            found = entry.get(distance) or {}
+            if found.get(part) is not None:
                 error = found["error" if part == "mean" else f"{part}_error"]
-                line[title] = value_with_error(found[part], error)
+                line[title] = _with_error(found[part], error)
         if edge.get("mean") is not None:
-            line |= {"lambda_max": value_with_error(edge["mean"], edge["error"]), "edge of the law": edge.get("limit")}
+            line |= {"lambda_max": _with_error(edge["mean"], edge["error"]), "edge of the law": edge.get("limit")}
             line |= {"at this width": edge["predicted_mean"]} if edge.get("predicted_mean") is not None else {}
         lines.append(line)
     columns = list(dict.fromkeys(name for line in lines for name in line))
@@ -138,6 +139,11 @@ def _spectra_text(spectra: Sequence[Mapping[str, Any]]) -> list[str]:
         blocks.append(f"... and {len(spectra) - _ROWS} more spectra in analysis.json")
     reasons = dict.fromkeys((entry["observable"], entry["why_no_law"]) for entry in spectra if entry.get("why_no_law"))
     return [*blocks, *(f"no law of {name}: {reason}" for name, reason in reasons)]
+
+
+def _with_error(value: float, error: float | None) -> str:
+    """A value of analysis.json, where an error that could not be had is null."""
+    return value_with_error(value, math.nan if error is None else error)
 
 
 def _place(entry: Mapping[str, Any]) -> dict[str, Any]:
