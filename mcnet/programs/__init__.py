@@ -1,0 +1,1 @@
+"""Networks as programs: one function of questions to random matrices, and the interpretations of it."""
