@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from mcnet_analysis import study
+from mcnet_analysis.judge.family import Judged, judge_family
+from mcnet_analysis.judge.spectra import FamilySpectra, judge_spectra, with_spectra
+from mcnet_analysis.judge.table import Row, expected_scales
+from mcnet_analysis.predict.prediction import Theory
+from mcnet_analysis.predict.spectra import Laws
+from mcnet_analysis.sampling import Sampling, sampling
+from mcnet_analysis.statistics import scaling
+from mcnet_analysis.statistics.verdict import Verdict, combine
 
-from analysis import scaling, study
-from analysis.compare import Judged, judge_family
-from analysis.predictions import Theory
-from analysis.sampling import Sampling, sampling
-from analysis.spectra import FamilySpectra, judge_spectra, with_spectra
-from analysis.spectral_laws import Laws
-from analysis.table import Row, expected_scales
-from analysis.verdict import Verdict, combine
-from mcnet import dataset_attributes, plan_record, plugins
+from mcnet import plugins
+from mcnet.dataset import attributes as dataset_attributes
+from mcnet.dataset import plan
 from mcnet.errors import DataError
 from mcnet.progress import counted
 
@@ -163,10 +166,10 @@ def judge_directory(directory: str | os.PathLike[str], quiet: bool = True) -> An
     UsageError
         If it was made with a plug-in that is missing, or that the user never named.
     """
-    from mcnet.dataset import open_dataset
+    from mcnet.dataset.open import open_dataset
 
     with open_dataset(Path(directory)) as tree:
-        plugins.load_named(plan_record.plugin_names(tree, Path(directory)), str(directory))
+        plugins.load_named(plan.plugin_names(tree, Path(directory)), str(directory))
         try:
             return judge(tree, quiet)
         except OSError as error:

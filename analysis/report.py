@@ -8,13 +8,12 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-
-from analysis.analyze import Analysis, judge_directory, replace_file
-from analysis.drawing import describe, svg
-from analysis.figures import drawings
-from analysis.sampling_figures import sampling_table
-from analysis.spectrum_table import moment_table, spectrum_table
-from analysis.table import FAR, Row
+from mcnet_analysis.analyze import Analysis, judge_directory, replace_file
+from mcnet_analysis.draw.all import drawings
+from mcnet_analysis.draw.sampling import sampling_table
+from mcnet_analysis.draw.spectrum_table import moment_table, spectrum_table
+from mcnet_analysis.draw.style import describe, svg
+from mcnet_analysis.judge.table import FAR, Row
 
 REJECTED, DOUBTFUL = 1e-4, 0.01
 ROWS = 60
@@ -55,7 +54,7 @@ def write(directory: str | os.PathLike[str], quiet: bool = True) -> Path:
 def render(analysis: Analysis) -> str:
     """The page as text."""
     environment = Environment(
-        loader=PackageLoader("analysis"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("mcnet_analysis"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     families = analysis.families
     summary = analysis.summary

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mcnet import rounds
 from mcnet.errors import DataError
+from mcnet.storage import rounds
 
 if TYPE_CHECKING:
     import xarray

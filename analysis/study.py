@@ -9,10 +9,11 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from mcnet_analysis.statistics.estimate import Floats
 
-from analysis.estimate import Floats
-from mcnet import activations, dataset_attributes
-from mcnet.activations import Activation
+from mcnet import activations
+from mcnet.activations.table import Activation
+from mcnet.dataset import attributes
 
 if TYPE_CHECKING:
     import xarray
@@ -120,7 +121,7 @@ Picks = dict[tuple[int, ...], dict[str, int | slice]]
 
 
 class Source(NamedTuple):
-    """Where the values of an observable are: see :class:`analysis.predictions.Observable`."""
+    """Where the values of an observable are: see :class:`mcnet_analysis.predict.prediction.Observable`."""
 
     name: str
     group: str
@@ -153,7 +154,7 @@ class Family:
 def settings(tree: xarray.DataTree) -> tuple[Setting, ...]:
     """The points of a dataset, in its order."""
     root = tree.to_dataset()
-    known = dataset_attributes.known_activations(root.attrs)
+    known = attributes.known_activations(root.attrs)
     grams = root["input_gram"].values if "input_gram" in root else None
     result = []
     for i in range(root.sizes["point"]):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from mcnet.benchmark import benchmark
+from mcnet.commands.benchmark import benchmark
 
 
 def main() -> None:

@@ -112,7 +112,8 @@ def host_device() -> Backend:
     sys.path.insert(0, str(ROOT / "tests"))
     from cuda_host.build import compiler, kernels
 
-    from mcnet.kernels import cupy_device, gpu
+    from mcnet.kernels.cuda import device as cupy_device
+    from mcnet.kernels.cuda import kernels as gpu
 
     if compiler() is None:
         raise DeviceError("the dry run builds the kernels for the host with g++, which is missing")

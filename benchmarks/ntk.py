@@ -20,7 +20,7 @@ import mcnet
 from benchmarks.ntk_contenders import DEPTH, SIGMA_W2, Kernels, contenders
 from mcnet import activations
 from mcnet.backend import get_backend, one_thread
-from mcnet.benchmark import cpu_seconds, normals_rate
+from mcnet.commands.benchmark import cpu_seconds, normals_rate
 from mcnet.observables.measure import measure, resolve_sampler
 from mcnet.point import Inputs, Point
 from mcnet.request import Request

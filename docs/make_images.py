@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from analysis.analyze import judge_directory
-from analysis.depth_figures import depth_curves
-from analysis.drawing import svg
+from mcnet_analysis.analyze import judge_directory
+from mcnet_analysis.draw.depth import depth_curves
+from mcnet_analysis.draw.style import svg
 
 
 def main(directory: str) -> None:

@@ -10,9 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mcnet.dataset import open_dataset as open
-    from mcnet.engine import run, sample
-    from mcnet.scenario import Scenario
+    from mcnet.dataset.open import open_dataset as open
+    from mcnet.engine.driver import run, sample
+    from mcnet.scenario.loading import Scenario
 
     __version__: str
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mcnet.activations.expressions import FUNCTIONS, numpy_math
 from mcnet.errors import DeviceError, UsageError
-from mcnet.expressions import FUNCTIONS, numpy_math
 from mcnet.streams import STREAM_VERSION
 
 CPU_MEMORY = 1 << 28
@@ -75,7 +75,7 @@ class Backend:
         return {"backend": self.name, **self.facts, "stream_version": str(STREAM_VERSION)}
 
     def mathematics(self, u: Any) -> Any:
-        """The namespace ``m`` in which activations are evaluated on arrays like u (:mod:`mcnet.expressions`)."""
+        """The namespace ``m`` of :mod:`mcnet.activations.expressions` for arrays like u."""
         return numpy_math if self.xp is np else _elementwise(self, u)
 
 
@@ -143,7 +143,8 @@ def _cuda(number: int) -> Backend:
         raise DeviceError(f'device "{name}" is not there: this machine has cuda:0 to cuda:{count - 1}')
     from cupyx.scipy.special import erf
 
-    from mcnet.kernels import cupy_device, gpu
+    from mcnet.kernels.cuda import device as cupy_device
+    from mcnet.kernels.cuda import kernels as gpu
 
     cupy.cuda.Device(number).use()
     xp = cupy_device.Namespace(cupy, cupy_device.solver(cupy))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from mcnet.activations import Activation
+from mcnet.activations.table import Activation
 
 
 @dataclass(frozen=True)

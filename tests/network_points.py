@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mcnet import activations, inputs, streams
+from mcnet import activations, streams
 from mcnet.backend import Backend, get_backend
-from mcnet.networks import dense
+from mcnet.networks import dense, inputs
 from mcnet.observables.measure import measure
 from mcnet.point import Inputs, Point
 from mcnet.request import Request

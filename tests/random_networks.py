@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mcnet.activations import Activation
+from mcnet.activations.table import Activation
 
 
 @dataclass

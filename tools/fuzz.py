@@ -109,9 +109,9 @@ def guided(name: str, seconds: float) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["mcnet", "tomllib"]):
-        import mcnet.dataset_checks
-        import mcnet.plan_checks
-        import mcnet.rundir
+        import mcnet.dataset.checks
+        import mcnet.engine.status
+        import mcnet.plan.checks
         import mcnet.scenario  # noqa: F401
     corpus, words, known = FOUND / "corpus" / name, FOUND / f"{name}.dict", set[str]()
     corpus.mkdir(parents=True, exist_ok=True)

@@ -67,7 +67,7 @@ def run() -> Path:
 
 def scenario(data: bytes) -> None:
     """The text of a scenario."""
-    from mcnet import scenario as reader
+    from mcnet.scenario import loading as reader
 
     try:
         text = data.decode()
@@ -78,14 +78,14 @@ def scenario(data: bytes) -> None:
 
 def plan(data: bytes) -> None:
     """Values of plan.json that were changed, as a resumed run and ``mcnet status`` read them."""
-    from mcnet import rundir
-    from mcnet.plan import Plan
+    from mcnet.engine import status
+    from mcnet.plan.plan import Plan
 
     text = json.dumps(changed_plan(Choices(data)))
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "plan.json").write_text(text)
         try:
-            rundir.status(folder)
+            status.status(folder)
         finally:
             assert len(Plan.from_json(text).tasks) < 2_000_000
 
@@ -109,7 +109,7 @@ def changed_plan(choices: Choices) -> Any:
 
 def shard(data: bytes) -> None:
     """The bytes of a shard's HDF5 part, with checksums made right."""
-    from mcnet import shards
+    from mcnet.storage import shard as shards
 
     record = shards._with_crc(b'{"host": "a", "pid": 1, "wall_s": 0.25}')
     sealed = shards.Header(
@@ -127,7 +127,7 @@ def shard(data: bytes) -> None:
 
 def dataset(data: bytes) -> None:
     """A dataset with groups, arrays, links and attributes changed; one that passes is opened and read."""
-    from mcnet import dataset_checks
+    from mcnet.dataset import checks
 
     buffer = io.BytesIO((run() / "dataset.h5").read_bytes())
     with h5py.File(buffer, "r+") as file:
@@ -135,8 +135,8 @@ def dataset(data: bytes) -> None:
         for _ in range(1 + choices.below(3)):
             change_dataset(file, choices)
     with h5py.File(buffer, "r") as file:
-        dataset_checks.require_version(file, "fuzz.h5")
-        dataset_checks.require_sound(file, "fuzz.h5")
+        checks.require_version(file, "fuzz.h5")
+        checks.require_sound(file, "fuzz.h5")
     read_dataset(buffer.getvalue())
 
 
@@ -188,8 +188,8 @@ def change_dataset(file: h5py.File, choices: Choices) -> None:
 
 def read_dataset(content: bytes) -> None:
     """Open a dataset that was found sound as users do, and read all of it."""
-    from mcnet import vetting
-    from mcnet.dataset import open_dataset
+    from mcnet.dataset import vetting
+    from mcnet.dataset.open import open_dataset
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "dataset.h5"
@@ -204,7 +204,7 @@ def read_dataset(content: bytes) -> None:
 
 def dataset_bytes(data: bytes) -> None:
     """The bytes of dataset.h5, looked at as the child does that reads it before :func:`mcnet.open`."""
-    from mcnet import vetting
+    from mcnet.dataset import vetting
     from mcnet.errors import DataError
 
     resource.setrlimit(resource.RLIMIT_CPU, (vetting.CPU_SECONDS, vetting.CPU_SECONDS))
@@ -224,7 +224,7 @@ def seeds(target: str) -> list[bytes]:
     if target == "dataset-bytes":
         return [(run() / "dataset.h5").read_bytes()]
     if target == "shard":
-        from mcnet import shards
+        from mcnet.storage import shard as shards
 
         path = min((run() / "shards").glob("*.h5"))
         return [path.read_bytes()[shards.USER_BLOCK :][: shards.read_header(path).nbytes]]

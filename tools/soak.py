@@ -78,10 +78,10 @@ class Tally:
 
 def held(directory: Path) -> tuple[str, dict[str, str]]:
     """Digest of the numbers that the dataset holds, all read again, and of each good shard."""
-    from mcnet import shards
-    from mcnet.packing import verify_dataset
+    from mcnet.dataset.packing import verify_dataset
+    from mcnet.storage import shard
 
-    found = {path.name: shards.verify(path)[0].sha256 for path in soak_damage.shards(directory)}
+    found = {path.name: shard.verify(path)[0].sha256 for path in soak_damage.shards(directory)}
     return verify_dataset(directory / "dataset.h5"), found
 
 

@@ -12,7 +12,7 @@ from mcnet.commands.text import duration, plural, size, target_text
 from mcnet.errors import DiskError, UsageError
 
 if TYPE_CHECKING:
-    from mcnet.plan import Plan
+    from mcnet.plan.plan import Plan
     from mcnet.point import Point
     from mcnet.request import Request
 
@@ -83,7 +83,7 @@ def require_memory(found: Cost, name: str) -> None:
 
 def require_resumable(directory: Path) -> None:
     """Refuse to go on with a run that this machine has not the memory for."""
-    from mcnet.runfiles import load_plan
+    from mcnet.storage.directory import load_plan
 
     require_memory(cost(load_plan(directory)), str(directory))
 
@@ -121,8 +121,8 @@ def check(scenario: str, overrides: Sequence[str], plugin_names: Sequence[str], 
     UsageError, DiskError
         If it cannot be run here.
     """
-    from mcnet.plan import make_plan
-    from mcnet.scenario import load
+    from mcnet.plan.plan import make_plan
+    from mcnet.scenario.loading import load
 
     plugins.load(plugin_names)
     study = load(scenario, overrides)

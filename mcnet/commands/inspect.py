@@ -12,7 +12,7 @@ import numpy as np
 from mcnet.commands.coordinates import varying
 from mcnet.commands.text import plural, table
 from mcnet.errors import DataError, UsageError
-from mcnet.scenario_fields import suggestion
+from mcnet.scenario.fields import suggestion
 
 if TYPE_CHECKING:
     import xarray
@@ -54,7 +54,7 @@ def inspect(directory: Path, point: str | None, variable: str | None, layer: int
         deviation over networks).
     """
     from mcnet import open as open_dataset
-    from mcnet.rundir import status
+    from mcnet.engine.status import status
 
     held = status(directory) if directory.is_dir() else {}
     tree = open_dataset(directory)

@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 from mcnet.errors import UsageError
-from mcnet.scenario_text import quote
+from mcnet.scenario.text import quote
 
 _INSTALLED = "share/mcnet/scenarios"
 

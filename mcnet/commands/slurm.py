@@ -8,8 +8,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from mcnet import runfiles
 from mcnet.errors import UsageError
+from mcnet.storage import directory as runfiles
 
 JOB_HOURS = 4.0  # about what a job of the array gets to do if nothing else is said
 MAX_JOBS = 64
@@ -73,8 +73,8 @@ def script(
     """
     from mcnet.commands import shipped
     from mcnet.commands.check import cost
-    from mcnet.plan import make_plan
-    from mcnet.scenario import load
+    from mcnet.plan.plan import make_plan
+    from mcnet.scenario.loading import load
 
     place = directory.resolve()
     if not str(place).isprintable():

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 
 from mcnet import plugins
-from mcnet.activations import Activation
+from mcnet.activations.table import Activation
 from mcnet.commands.coordinates import coordinates, varying
 from mcnet.commands.text import table
 from mcnet.point import Point
 from mcnet.progress import counted
 from mcnet.request import Request
-from mcnet.scenario import load
+from mcnet.scenario.loading import load
 from mcnet.theory import finite_width, fisher, jacobian, mean_field
-from mcnet.theory.spectrum import Spectrum
+from mcnet.theory.free.spectrum import Spectrum
 
 _CRITICAL = 1e-6
 _ZERO = 1e-12  # rounding of a coefficient that vanishes

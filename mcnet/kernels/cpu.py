@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from mcnet.activations import Activation
-from mcnet.kernels.programs import program
+from mcnet.activations.table import Activation
+from mcnet.kernels.lanes.programs import program
 from mcnet.kernels.reference import Chain, TangentChain, check_chain
 from mcnet.streams import Key
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from mcnet import streams
-from mcnet.activations import Activation
+from mcnet.activations.table import Activation
 from mcnet.streams import Key
 
 RANK_TOLERANCE = 1e-13

@@ -19,10 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mcnet import inputs
 from mcnet.backend import Backend
 from mcnet.kernels import graded, linalg
-from mcnet.networks import dense
+from mcnet.networks import dense, inputs
 from mcnet.point import Point
 from mcnet.weights.explicit import ExplicitMatrix
 from mcnet.weights.laws import AbstractMatrix, Array, Ensemble

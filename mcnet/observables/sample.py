@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mcnet import inputs, streams
+from mcnet import streams
 from mcnet.backend import Backend
-from mcnet.networks import dense, tangent
+from mcnet.networks import dense, inputs, tangent
 from mcnet.networks.jacobian import Spectrum
 from mcnet.networks.kernel_operator import KernelOperator
 from mcnet.networks.spectra import PARTS, Spectra

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mcnet import activations
-from mcnet.activations import Activation
+from mcnet.activations.table import Activation
 from mcnet.theory import gaussian, maps
 from mcnet.theory.fixed_points import at_zero, broadcast, check_variances, root_of, table_of
 from mcnet.theory.gaussian import ActivationLike

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mcnet import activations
-from mcnet.activations import Activation
+from mcnet.activations.table import Activation
 from mcnet.theory import tangent
-from mcnet.theory._backward import backward_chain, backward_limits, fill_backward_noise, tangent_kernel
-from mcnet.theory._forward import correlation_statistics, forward_chain
-from mcnet.theory._pair_law import Array, from_basis, to_matrix, to_pairs
+from mcnet.theory.expansion.backward import backward_chain, backward_limits, fill_backward_noise, tangent_kernel
+from mcnet.theory.expansion.forward import correlation_statistics, forward_chain
+from mcnet.theory.expansion.pair_law import Array, from_basis, to_matrix, to_pairs
 
 
 @dataclass(frozen=True)

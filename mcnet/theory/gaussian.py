@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mcnet import activations
-from mcnet.activations import Activation
+from mcnet.activations.table import Activation
 
 Floats = NDArray[np.float64]
 ActivationLike = str | Mapping[str, Any] | Activation

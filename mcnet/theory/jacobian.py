@@ -16,16 +16,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mcnet import activations
-from mcnet.activations import Activation
-from mcnet.theory.conditional_fisher import FisherChain, fisher_moments
-from mcnet.theory.exact_jacobian import SecondMoments, second_moments
+from mcnet.activations.table import Activation
+from mcnet.theory.exact.jacobian import SecondMoments, second_moments
+from mcnet.theory.expansion.jacobian import MomentCoefficients, moment_coefficients
 from mcnet.theory.fixed_points import fixed_length
-from mcnet.theory.free_probability import Layers, ProductSystem, law_at, negative_axis, top
-from mcnet.theory.jacobian_corrections import MomentCoefficients, moment_coefficients
-from mcnet.theory.one_factor import one_factor
-from mcnet.theory.series import product_moments
-from mcnet.theory.spectrum import MASS_TOLERANCE, Atoms, LogSpectrum, Spectrum, from_log, only_atoms, resolve
-from mcnet.theory.squared_slope import SlopeLaw, slope_law
+from mcnet.theory.free.fisher_chain import FisherChain, fisher_moments
+from mcnet.theory.free.one_factor import one_factor
+from mcnet.theory.free.product import Layers, ProductSystem, law_at, negative_axis, top
+from mcnet.theory.free.series import product_moments
+from mcnet.theory.free.slope_law import SlopeLaw, slope_law
+from mcnet.theory.free.spectrum import MASS_TOLERANCE, Atoms, LogSpectrum, Spectrum, from_log, only_atoms, resolve
 
 __all__ = [
     "MomentCoefficients",
@@ -86,8 +86,8 @@ def moments(
 
     Notes
     -----
-    Lagrange inversion of power series (:func:`mcnet.theory.series.product_moments`). Relative error below 1e-12 for
-    count <= 8; the series lose about a digit per three further moments.
+    Lagrange inversion of power series (:func:`mcnet.theory.free.series.product_moments`). Relative error below 1e-12
+    for     count <= 8; the series lose about a digit per three further moments.
 
     References
     ----------
@@ -134,7 +134,7 @@ def spectrum(
 
     Notes
     -----
-    The layer-dependent free product of :mod:`mcnet.theory.free_probability`, followed from the negative axis. The
+    The layer-dependent free product of :mod:`mcnet.theory.free.product`, followed from the negative axis. The
     distribution function needs no quadrature over the density, so ``.mass`` (a quadrature) is a check of both. Density
     of the linear net to 1e-10 relative; mass and first two moments of smooth and piecewise linear nets to 1e-6 on 800
     points (1e-4 where phi' has an atom that just fails to survive, for example elu with two orthogonal layers).
@@ -203,7 +203,7 @@ def conditional_fim(
     Notes
     -----
     At criticality (chi_1 = 1) with equal q the mean is L q_hat. The equations are in
-    :mod:`mcnet.theory.conditional_fisher`. Mass and first two moments of the density to 1e-6 on 400 points.
+    :mod:`mcnet.theory.free.fisher_chain`. Mass and first two moments of the density to 1e-6 on 400 points.
 
     References
     ----------

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcnet import activations
-from mcnet.activations import Activation
+from mcnet.activations.table import Activation
 from mcnet.theory import gaussian
-from mcnet.theory.continuation import follow
 from mcnet.theory.fixed_points import fixed_length
-from mcnet.theory.kernel_chain import AbstractChain, ConjugateChain, PencilChain, Real, Rows, law_at
-from mcnet.theory.spectrum import Spectrum, from_log, resolve
+from mcnet.theory.free.continuation import follow
+from mcnet.theory.free.kernel_chain import AbstractChain, ConjugateChain, PencilChain, Real, Rows, law_at
+from mcnet.theory.free.spectrum import Spectrum, from_log, resolve
 
 ActivationLike = str | Mapping[str, Any] | Activation
 

@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 
 from mcnet import activations
-from mcnet.activations import Activation
+from mcnet.activations.table import Activation
 from mcnet.theory import gaussian
 from mcnet.theory.gaussian import TINY, ActivationLike, Floats
 

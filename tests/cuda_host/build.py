@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from scipy.special import erf
 
-from mcnet.kernels.gpu import Kernels
-from mcnet.kernels.modules import Dim, Program, signatures
+from mcnet.kernels.cuda.kernels import Kernels
+from mcnet.kernels.cuda.modules import Dim, Program, signatures
 
 _HEADER = Path(__file__).with_name("cuda_on_host.h")
 _SCALARS = {"mc_word": np.uint32, "int": np.int32, "float": np.float32, "double": np.float64}

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from mcnet.kernels import gpu
+from mcnet.kernels.cuda import kernels
 
 OPTIONS = ("--ptxas-options=-v", "-diag-suppress=177", "-Werror=all-warnings")  # 177: unused functions
 
@@ -52,7 +52,7 @@ def compiled(text: str, architecture: int, ptx: bool = False) -> Compiled:
     program = ctypes.c_void_p()
     assert library.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"program.cu", 0, None, None) == 0
     try:
-        options = [option.encode() for option in (*OPTIONS, *gpu.OPTIONS, f"-arch=sm_{architecture}")]
+        options = [option.encode() for option in (*OPTIONS, *kernels.OPTIONS, f"-arch=sm_{architecture}")]
         failed = library.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*options))
         size = ctypes.c_size_t()
         library.nvrtcGetProgramLogSize(program, ctypes.byref(size))

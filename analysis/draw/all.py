@@ -1,0 +1,52 @@
+"""All figures that a judged dataset gives rise to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mcnet_analysis.draw.depth import depth_curves, gradient_norms
+from mcnet_analysis.draw.fisher import bounds, degeneracy, largest_eigenvalue, spectrum
+from mcnet_analysis.draw.map import order_chaos
+from mcnet_analysis.draw.sampling import allocation
+from mcnet_analysis.draw.scores import coefficients, score_histogram
+from mcnet_analysis.draw.spectra import against_depth, histograms
+from mcnet_analysis.draw.spectra_scaling import distances, edges, plane
+from mcnet_analysis.draw.style import Drawing
+from mcnet_analysis.draw.tangent import kernel_coefficients, spread_against_depth
+from mcnet_analysis.judge.family import Judged
+from mcnet_analysis.judge.spectra import FamilySpectra
+from mcnet_analysis.sampling import Sampling
+
+CURVES = 6
+
+
+def drawings(
+    families: Sequence[Judged], spectra: Sequence[FamilySpectra] = (), sampling: Sampling | None = None
+) -> list[Drawing]:
+    """Sampling, maps, spectra, kernels, then curves against depth (of at most six families), then all scores."""
+    step = max(1, -(-len(families) // CURVES))
+    candidates = [
+        allocation(sampling, families),
+        *order_chaos(families),
+        *_of_spectra(spectra),
+        kernel_coefficients(families),
+        spread_against_depth(families),
+        largest_eigenvalue(families),
+        spectrum(families),
+        degeneracy(families),
+        bounds(families),
+        *(depth_curves(judged) for judged in families[::step]),
+        gradient_norms(families),
+        coefficients(families),
+        score_histogram(families),
+    ]
+    return [drawing for drawing in candidates if drawing is not None]
+
+
+def _of_spectra(found: Sequence[FamilySpectra]) -> list[Drawing | None]:
+    """Of each kind of spectrum: histograms, depth, distances, edges, and the plane of the variances."""
+    result: list[Drawing | None] = []
+    for name in dict.fromkeys(each.kind.name for each in found):
+        mine = [each for each in found if each.kind.name == name]
+        result += [histograms(mine), *against_depth(mine), distances(mine), edges(mine), *plane(mine)]
+    return result

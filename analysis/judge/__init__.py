@@ -1,0 +1,1 @@
+"""Measurement beside prediction: comparisons, coefficients, spectra."""

@@ -1,0 +1,1 @@
+"""What theory says about each observable that is analysed."""

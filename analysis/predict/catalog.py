@@ -1,0 +1,30 @@
+"""All observables that are analysed, and their predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from mcnet_analysis.predict.prediction import Curve, Observable, Predicted, Theory
+from mcnet_analysis.predict.signal import SIGNAL
+from mcnet_analysis.predict.tangent import TANGENT
+from mcnet_analysis.study import Column, Setting
+
+OBSERVABLES: dict[str, Observable] = {observable.name: observable for observable in (*SIGNAL, *TANGENT)}
+
+
+def predict(theory: Theory, setting: Setting, columns: Sequence[Column]) -> Predicted:
+    """Predictions for columns; NaN where the theory says why there is no limit or are no coefficients."""
+    curves: dict[tuple[str, tuple[int, ...]], Curve] = {}
+    table = np.full((5, len(columns)), np.nan)
+    table[3:] = 0.0
+    if theory.why_no_limit(setting) is None:
+        for j, column in enumerate(columns):
+            place = (column.observable, column.inputs)
+            if place not in curves:
+                curves[place] = OBSERVABLES[column.observable].curve(theory, setting, column.inputs)
+            table[:, j] = [values[column.layer or 0] for values in curves[place]]
+        if theory.why_no_coefficients(setting) is not None:
+            table[1:3] = np.nan
+            table[3:] = 0.0
+    return Predicted(table[0], table[1], table[2], table[3] > 0, table[4] > 0)

@@ -1,0 +1,177 @@
+"""What a prediction is: limits and 1/M coefficients of an observable, exact moments, and the theory behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from mcnet_analysis.statistics.estimate import Floats
+from mcnet_analysis.study import Column, Picks, Setting, Source
+
+from mcnet.theory import finite_width
+from mcnet.theory.finite_width import Coefficients
+
+
+class Curve(NamedTuple):
+    """Prediction for one input or pair, entry l of each array for layer l = 0..depth (one entry if there are no
+    layers); NaN where there is none.
+
+    ``exact_mean`` and ``exact_variance`` mark layers where limit + a1/M and v1/M hold at every M.
+    """
+
+    limit: Floats
+    a1: Floats
+    v1: Floats
+    exact_mean: Floats
+    exact_variance: Floats
+
+
+class Predicted(NamedTuple):
+    """The same for a list of columns: arrays (p,); the flags are boolean."""
+
+    limit: Floats
+    a1: Floats
+    v1: Floats
+    exact_mean: Floats
+    exact_variance: Floats
+
+
+class ExactMoments(NamedTuple):
+    """Mean and variance at a width, exact to all orders."""
+
+    mean: float
+    variance: float
+
+
+@dataclass(frozen=True)
+class Observable:
+    """An observable that is analysed.
+
+    Attributes
+    ----------
+    name, group : str
+        Of the dataset variable.
+    first_layer : int or None
+        Lowest layer where it is defined; None if it has no layers.
+    symbol : str
+        For figures, in TeX.
+    natural_scale : callable
+        ``natural_scale(column, limits)`` -> the size of a fluctuation that would be "of order one": the length itself,
+        1 - |c| for a correlation. ``limits`` has those of all columns. Sets the expected size of higher orders in 1/M.
+    curve : callable
+        ``curve(theory, setting, index)`` -> Curve for the input (a,) or the pair (a, b).
+    backward : bool
+        Whether it comes from the backward pass. Forward observables of one layer share their expected growth of
+        orders, backward ones have their own.
+    exact : callable, optional
+        ``exact(setting, column)`` -> moments at the width of the setting where they are known to all orders, or None.
+    picks : callable, optional
+        ``picks(setting, dims)`` -> what is read of a variable without layers: inputs of the column -> place along each
+        dimension (a slice: its mean). By default the one number that there is.
+    variable : str
+        Name of the dataset variable where it is not ``name``.
+    power : int
+        Of the width, in the ``standard`` parametrisation: values are divided by it before they are analysed.
+    """
+
+    name: str
+    group: str
+    first_layer: int | None
+    symbol: str
+    natural_scale: Callable[[Column, Mapping[Column, float]], float]
+    curve: Callable[[Theory, Setting, tuple[int, ...]], Curve]
+    backward: bool = False
+    exact: Callable[[Setting, Column], ExactMoments | None] | None = None
+    picks: Callable[[Setting, tuple[str, ...]], Picks] | None = None
+    variable: str = ""
+    power: int = 0
+
+    @property
+    def source(self) -> Source:
+        """Where its values are."""
+        return Source(
+            self.name, self.group, self.variable or self.name, self.first_layer, self.picks or _whole, self.power
+        )
+
+
+def _whole(setting: Setting, dims: tuple[str, ...]) -> Picks:
+    return {(): {}}
+
+
+@dataclass(frozen=True)
+class Theory:
+    """Predictions for settings, each distinct theory computed once.
+
+    ``orders`` are those of ``[analyze] theory``: without "1/M" only limits are given.
+    """
+
+    orders: tuple[str, ...] = ("mean-field", "1/M")
+    _cache: dict[tuple[object, ...], Coefficients] = field(default_factory=dict)
+
+    def why_no_limit(self, setting: Setting) -> str | None:
+        """Why nothing is predicted for a setting, or None."""
+        if "mean-field" not in self.orders and "1/M" not in self.orders:
+            return "neither mean-field nor 1/M is among the theories asked for"
+        if setting.fluctuating and setting.input_dimension != setting.width:
+            return "fresh random inputs of a fixed dimension fluctuate at every width"
+        if not np.isfinite(setting.gram).all():
+            return "the Gram matrix of the inputs is unknown"
+        try:  # kept, and asked for again anyway
+            self.coefficients(setting, (0, 1) if setting.inputs > 1 else (0,))
+        except ValueError as error:
+            return str(error)
+        return None
+
+    def why_no_coefficients(self, setting: Setting) -> str | None:
+        """Why only limits are predicted, or None."""
+        if "1/M" not in self.orders:
+            return "1/M is not among the theories asked for"
+        if setting.law["weights"] not in ("gaussian", "orthogonal"):
+            return f"no 1/M theory for {setting.law['weights']} weights"
+        return None
+
+    def coefficients(self, setting: Setting, index: tuple[int, ...]) -> Coefficients:
+        """Limits and 1/M coefficients for one input or a pair (of any number of inputs: marginals are exact)."""
+        law = setting.law
+        gram = setting.gram[np.ix_(index, index)]
+        ratio = setting.input_dimension / setting.width
+        orthogonal = law["weights"] == "orthogonal"
+        first_layer_matters = setting.input_ratio is not None
+        key = (
+            gram.tobytes(),
+            setting.activation.label,
+            orthogonal,
+            law["sigma_w2"],
+            law["sigma_b2"],
+            law["depth"],
+            setting.fluctuating,
+            ratio if first_layer_matters else None,
+            law["parameterization"],
+            law["train_biases"],
+        )
+        if key not in self._cache:
+            self._cache[key] = finite_width.coefficients(
+                gram,
+                setting.activation,
+                "orthogonal" if orthogonal else "gaussian",
+                law["sigma_w2"],
+                law["sigma_b2"],
+                law["depth"],
+                law["parameterization"],
+                law["train_biases"],
+                not setting.fluctuating,
+                input_over_width=ratio if first_layer_matters else 1.0,
+            )
+        return self._cache[key]
+
+
+def homogeneous_slope(setting: Setting) -> float | None:
+    """Slope below zero of phi = u (u > 0), slope u (u < 0) in a network without biases on fixed inputs; else None."""
+    phi = setting.activation
+    fitting = phi.homogeneous and setting.law["sigma_b2"] == 0.0 and not setting.fluctuating
+    if not fitting or setting.law["weights"] not in ("gaussian", "orthogonal"):
+        return None
+    above, below = (float(phi.phi(np.array(u))) for u in (1.0, -1.0))
+    return -below if above == 1.0 else None

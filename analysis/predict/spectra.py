@@ -1,0 +1,217 @@
+"""What theory says about a spectrum that was measured: its limit law, exact finite-width moments, edge fluctuations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from mcnet_analysis.statistics.distance import LawTable, tabulate
+from mcnet_analysis.statistics.estimate import Floats
+from mcnet_analysis.study import Setting
+
+from mcnet.theory import jacobian, mean_field
+from mcnet.theory.exact import dead_units
+from mcnet.theory.exact import jacobian as exact_jacobian
+from mcnet.theory.free.spectrum import Spectrum
+
+TRACY_WIDOM = (-1.2065335745820, 1.2680340580)
+"""Mean and standard deviation of the largest eigenvalue of GOE at its edge (Tracy and Widom 1996)."""
+
+
+LOG_SMALLEST = -600.0
+"""Logarithm of the smallest eigenvalue whose density is kept."""
+
+
+class Prediction(NamedTuple):
+    """The limit law of a spectrum, or why there is none."""
+
+    table: LawTable | None
+    why_not: str | None
+
+
+@dataclass(frozen=True)
+class SpectralKind:
+    """A spectrum that is analysed.
+
+    Attributes
+    ----------
+    name : str
+        Of the measure and of the group in the dataset.
+    values, moments : str
+        Dataset variables.
+    squared : bool
+        Whether the values are singular values.
+    symbol : str
+        Of the matrix, in TeX.
+    law : callable
+        ``law(setting)`` -> its limit; raises ValueError with the reason where there is none.
+    near : float
+        Relative distance within which eigenvalues belong to an atom: rounding, or how far atoms move with a network.
+    """
+
+    name: str
+    values: str
+    moments: str
+    squared: bool
+    symbol: str
+    law: Callable[[Setting], Spectrum]
+    near: float = 1e-4
+
+
+@dataclass(frozen=True)
+class Laws:
+    """Limit laws, each computed once."""
+
+    orders: tuple[str, ...]
+    _cache: dict[tuple[Any, ...], Prediction] = field(default_factory=dict)
+
+    def predict(self, kind: SpectralKind, setting: Setting) -> Prediction:
+        """The limit of a spectrum at a point."""
+        if self.orders and "free-probability" not in self.orders:
+            return Prediction(None, "free-probability is not among the theories asked for")
+        if not np.isfinite(setting.gram).all():
+            return Prediction(None, "the Gram matrix of the inputs is unknown")
+        if setting.input_dimension != setting.width:
+            return Prediction(None, "the laws are those of square matrices: inputs.dimension = width")
+        law = setting.law
+        ratio = setting.inputs / setting.width if kind.name == "conjugate_kernel" else 0.0
+        numbers = (law["sigma_w2"], law["sigma_b2"], law["depth"], law["train_biases"], ratio)
+        key = (kind.name, setting.activation.label, law["weights"], *numbers, float(setting.gram[0, 0]))
+        if key not in self._cache:
+            try:
+                self._cache[key] = Prediction(tabulate(kind.law(setting), kind.near), None)
+            except ValueError as error:
+                self._cache[key] = Prediction(None, str(error))
+        return self._cache[key]
+
+
+def _lengths(setting: Setting) -> Floats:
+    """Variances of the pre-activations of layers 1..depth, of the actual input."""
+    law = setting.law
+    q_hat = float(setting.gram[0, 0])
+    return mean_field.lengths(setting.activation, law["sigma_w2"], law["sigma_b2"], q_hat, setting.depth)
+
+
+def _jacobian(setting: Setting) -> Spectrum:
+    """The law of the eigenvalues; of a deep network whose smallest leave the range of a double, from that of log x."""
+    law = setting.law
+    arguments = (setting.activation, law["weights"], law["sigma_w2"], law["sigma_b2"], setting.depth)
+    q = _lengths(setting)
+    log = jacobian.log_spectrum(*arguments, q=q)
+    first, second = jacobian.moments(*arguments, 2, q)
+    keep = log.log_x > LOG_SMALLEST
+    x = np.exp(log.log_x[keep])
+    return Spectrum(
+        x=x,
+        density=log.density[keep] / x,
+        atoms=tuple((math.exp(place), mass) for place, mass in log.atoms),
+        lambda_max=math.exp(log.log_max),
+        mass=log.mass,
+        mean=float(first),
+        second_moment=float(second),
+        shift=0.0,
+        log=log,
+    )
+
+
+def _conditional_fim(setting: Setting) -> Spectrum:
+    law = setting.law
+    arguments = (setting.activation, law["weights"], law["sigma_w2"], law["sigma_b2"], setting.depth)
+    return jacobian.conditional_fim(*arguments, q=_lengths(setting))
+
+
+def _conjugate_kernel(setting: Setting) -> Spectrum:
+    from mcnet.theory.kernel_bulk import conjugate_kernel_bulk
+
+    law = setting.law
+    if law["weights"] != "gaussian":
+        raise ValueError(f'weights = "{law["weights"]}": the bulk of the conjugate kernel is derived for "gaussian"')
+    gram = setting.gram
+    if law["input_kind"] != "gaussian" or np.any(gram - np.diag(np.diag(gram))):
+        raise ValueError(
+            'the bulk of the conjugate kernel is derived for independent inputs: kind = "gaussian", c0 = 0'
+        )
+    ratio = setting.inputs / setting.width
+    arguments = (setting.activation, law["sigma_w2"], law["sigma_b2"], setting.depth, ratio)
+    return conjugate_kernel_bulk(*arguments, q_hat_0=float(gram[0, 0]))
+
+
+KINDS = (
+    SpectralKind("jacobian", "jacobian_sv", "jacobian_moment", True, r"J J^T", _jacobian),
+    SpectralKind(
+        "conditional_fim",
+        "conditional_fim_eigenvalue",
+        "conditional_fim_moment",
+        False,
+        r"\Theta",
+        _conditional_fim,
+        near=0.1,
+    ),
+    SpectralKind("conjugate_kernel", "conjugate_kernel_eigenvalue", "", False, "K", _conjugate_kernel),
+)
+
+
+class ExactMoments(NamedTuple):
+    """Of J J^T at the width of a point, to all orders: means of the first two moments, variance of the first."""
+
+    first: float
+    second: float
+    first_variance: float
+
+
+def exact_moments(setting: Setting) -> ExactMoments | None:
+    """Exact second moments, where the slopes are independent of the weights; None elsewhere."""
+    law = setting.law
+    known = setting.activation.homogeneous and law["weights"] in ("gaussian", "orthogonal")
+    if not known or setting.input_dimension != setting.width:
+        return None
+    found = exact_jacobian.second_moments(
+        setting.activation, law["weights"], law["sigma_w2"], setting.depth, setting.width
+    )
+    return ExactMoments(found.mean, found.second, found.trace_variance)
+
+
+def exact_zero_mass(setting: Setting) -> dead_units.ZeroMass | None:
+    """Mean and variance of the share of zero eigenvalues of J J^T of relu networks; None for others."""
+    slopes = setting.activation.dphi(np.array([-1.0, 1.0]))
+    signs = setting.activation.homogeneous and slopes[0] == 0.0 and slopes[1] != 0.0
+    if not signs or setting.law["weights"] not in ("gaussian", "orthogonal"):
+        return None
+    if setting.input_dimension != setting.width:
+        return None
+    return dead_units.zero_mass(0.5, setting.depth, setting.width)
+
+
+class Edge(NamedTuple):
+    """The largest eigenvalue at a width: mean and standard deviation."""
+
+    mean: float
+    deviation: float
+
+
+def edge(table: LawTable, setting: Setting) -> Edge | None:
+    """Tracy-Widom fluctuations of the largest eigenvalue of a linear Gaussian network; None where D is random.
+
+    Notes
+    -----
+    Near a soft edge rho = (a/pi) sqrt(lambda_+ - x), and lambda_max = lambda_+ + (a M)^(-2/3) TW_1. With a random D the
+    limit law itself moves by O(M^-1/2), which is more.
+    """
+    slopes = np.unique(setting.activation.dphi(np.linspace(-3.0, 3.0, 13)))
+    if slopes.size > 1 or setting.law["weights"] != "gaussian" or table.law.atoms:
+        return None
+    amplitude = edge_amplitude(table)
+    scale = (amplitude * setting.width) ** (-2 / 3)
+    return Edge(table.law.lambda_max + scale * TRACY_WIDOM[0], scale * TRACY_WIDOM[1])
+
+
+def edge_amplitude(table: LawTable) -> float:
+    """a of rho = (a/pi) sqrt(lambda_+ - x), from the mass above two points near the edge, extrapolated to it."""
+    top = table.law.lambda_max
+    distances = top * np.array([1e-3, 2e-3])
+    above = 1.0 - table.cdf(top - distances)
+    near, far = above * 3.0 * math.pi / (2.0 * distances**1.5)
+    return float(2.0 * near - far)

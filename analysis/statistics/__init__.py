@@ -1,0 +1,1 @@
+"""Estimates with errors, fits in 1/M, the verdict, distances of spectra."""

@@ -1,0 +1,340 @@
+"""What a dataset looks like: groups, dimensions, coordinates and variables, for a file and in memory alike.
+
+A point of the grid is a row. Points with fewer layers or ranks are padded, floats with NaN and counts with 0; the
+coordinates ``depth``, ``n_rank`` and ``n_networks`` say how much of a row is real.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcnet import provenance
+from mcnet.dataset.checks import FORMAT_VERSION
+from mcnet.observables import jacobian, tangent
+from mcnet.plan.plan import Plan
+from mcnet.streams import STREAM_VERSION
+from mcnet.variables import Variable
+
+CONVENTIONS = "mcnet-1"
+GRAM_BYTES = 64_000_000  # the Gram matrices of the inputs are stored up to this size of the whole variable
+
+Block = NDArray[np.generic]
+
+
+class Content(NamedTuple):
+    """What there is of one point.
+
+    Attributes
+    ----------
+    ranges : tuple of (int, int)
+        Networks that were drawn, in order.
+    layouts : tuple of (Variable, tuple of int)
+        The variables and their shapes without the leading axis.
+    input_gram : ndarray, shape (T, T), or None
+        The Gram matrix x.x/M_0 of inputs that are the same for all networks.
+    records : tuple of mapping
+        The quality record of each range.
+    """
+
+    ranges: tuple[tuple[int, int], ...]
+    layouts: tuple[tuple[Variable, tuple[int, ...]], ...]
+    input_gram: NDArray[np.float64] | None
+    records: tuple[Mapping[str, Any], ...]
+
+    @property
+    def networks(self) -> int:
+        """Number of networks."""
+        return sum(stop - start for start, stop in self.ranges)
+
+
+class Array(NamedTuple):
+    """A coordinate (with its values) or a measured variable (to be filled block by block)."""
+
+    name: str
+    dims: tuple[str, ...]
+    dtype: np.dtype[Any]
+    attributes: Mapping[str, str]
+    values: Block | None = None
+    variable: Variable | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """One group: self-contained, so that it can be opened alone.
+
+    Attributes
+    ----------
+    name : str
+        "" for the root.
+    sizes : mapping of str to int
+    coordinates, variables : tuple of Array
+        A coordinate named like its dimension is that dimension's index; a dimension without one is counted from 0.
+    """
+
+    name: str
+    sizes: Mapping[str, int]
+    coordinates: tuple[Array, ...]
+    variables: tuple[Array, ...]
+
+    def shape(self, array: Array) -> tuple[int, ...]:
+        """Shape of an array of the group."""
+        return tuple(self.sizes[dim] for dim in array.dims)
+
+    def rows(self, array: Array) -> NDArray[np.int64]:
+        """How many rows of a measured variable are real at each point, shape (points,)."""
+        name = "n_networks" if array.dims[1] == "network" else "n_shards"
+        counts = next(coordinate.values for coordinate in self.coordinates if coordinate.name == name)
+        assert counts is not None, "a coordinate has values"
+        return counts.astype(np.int64)
+
+    def path(self, array: Array) -> str:
+        """Full name of an array."""
+        return f"{self.name}/{array.name}" if self.name else array.name
+
+
+@dataclass(frozen=True)
+class Schema:
+    """A dataset but for its measured numbers."""
+
+    attributes: Mapping[str, str | int]
+    groups: tuple[Group, ...]
+
+
+def fill_value(dtype: np.dtype[Any]) -> Any:
+    """What stands where nothing was measured."""
+    return np.nan if dtype.kind in "fc" else 0
+
+
+def padded(block: Block, shape: tuple[int, ...]) -> Block:
+    """A block of rows with its trailing axes filled up to ``shape``."""
+    if block.shape[1:] == shape:
+        return block
+    full = np.full((len(block), *shape), fill_value(block.dtype), dtype=block.dtype)
+    full[tuple(slice(size) for size in block.shape)] = block
+    return full
+
+
+def stored(values: Block) -> Block:
+    """Values as a file holds them: text as fixed-length UTF-8, truth as int8; every reader of HDF5 understands both."""
+    if values.dtype.kind == "U":
+        encoded = np.strings.encode(values.astype(np.str_), "utf-8")
+        return encoded.astype(f"S{max(encoded.dtype.itemsize, 1)}")
+    return values.astype(np.int8) if values.dtype.kind == "b" else values
+
+
+def build(plan: Plan, contents: Sequence[Content], scenario_toml: str) -> Schema:
+    """The schema of what there is of a plan.
+
+    Parameters
+    ----------
+    plan : Plan
+    contents : sequence of Content
+        One for each point of the plan, in its order.
+    scenario_toml : str
+        Text of the scenario.
+    """
+    points = _point_coordinates(plan, contents)
+    root = Group("", {"point": len(plan.points)}, points, ())
+    gram = _input_gram(contents)
+    if gram is not None:
+        sizes = {**root.sizes, "input_a": gram.shape[1], "input_b": gram.shape[2]}
+        texts = {
+            "long_name": "Gram matrix of the inputs",
+            "symbol": "q_hat^0_ab",
+            "units": "1",
+            "definition": "x_a . x_b / M_0 of inputs that are the same for all networks; NaN where they are fresh",
+        }
+        variable = Array("input_gram", ("point", "input_a", "input_b"), gram.dtype, texts, gram)
+        root = Group("", sizes, points, (variable,))
+    names = sorted({variable.group for content in contents for variable, _ in content.layouts})
+    measured = tuple(_measured_group(name, contents, points, plan.request.measures) for name in names)
+    quality = _quality_group(contents, points, plan)
+    return Schema(_attributes(plan, contents, scenario_toml), (root, *measured, quality))
+
+
+def _measured_group(
+    name: str, contents: Sequence[Content], points: tuple[Array, ...], measures: Mapping[str, Mapping[str, Any]]
+) -> Group:
+    variables: dict[str, Variable] = {}
+    sizes = {"point": len(contents)}
+    ranks = np.zeros(len(contents), dtype=np.int64)
+    for index, content in enumerate(contents):
+        for variable, shape in content.layouts:
+            if variable.group != name:
+                continue
+            known = variables.setdefault(variable.name, variable)
+            assert (known.dims, known.dtype) == (variable.dims, variable.dtype), (
+                f"{variable.name} differs between points"
+            )
+            rows = ("shard", len(content.ranges)) if variable.per_shard else ("network", content.networks)
+            for dim, size in (rows, *zip(variable.dims, shape, strict=True)):
+                sizes[dim] = max(sizes.get(dim, 0), size)
+                if dim == "rank":
+                    ranks[index] = max(ranks[index], size)
+    arrays = tuple(
+        Array(
+            variable.name,
+            ("point", "shard" if variable.per_shard else "network", *variable.dims),
+            np.dtype(variable.dtype),
+            variable.attributes,
+            variable=variable,
+        )
+        for variable in sorted(variables.values(), key=lambda variable: variable.name)
+    )
+    coordinates = [*points, *(array for dim, size in sizes.items() for array in _dimension_coordinates(dim, size))]
+    if "rank" in sizes:
+        coordinates.append(_array("n_rank", ("point",), ranks, "number of ranks that are real"))
+    if "shard" in sizes:
+        coordinates.append(_shards(contents))
+    if "bin" in sizes and name in measures:
+        bounds = {"jacobian": jacobian.edges, "ntk": tangent.edges}[name](measures[name])
+        sizes["bin_edge"] = bounds.size
+        what = "edges of the bins but for the first and the last, which are open"
+        coordinates.append(_array("bin_edge", ("bin_edge",), bounds, what))
+    return Group(name, sizes, tuple(coordinates), arrays)
+
+
+def _dimension_coordinates(dim: str, size: int) -> Iterator[Array]:
+    if dim == "layer":
+        yield _array("layer", ("layer",), np.arange(size), "layer, from 0 (input) to depth")
+    elif dim == "input":
+        yield _array("input", ("input",), np.arange(size), "input")
+    elif dim == "rank":
+        yield _array("rank", ("rank",), np.arange(1, size + 1), "rank, 1 is the largest")
+    elif dim == "order":
+        yield _array("order", ("order",), np.arange(1, size + 1), "power of the moment")
+    elif dim == "pair":
+        inputs = round((1 + (1 + 8 * size) ** 0.5) / 2)
+        first, second = np.triu_indices(inputs, 1)
+        yield _array("pair", ("pair",), np.arange(size), "pair of inputs")
+        yield _array("input_a", ("pair",), first, "first input of the pair")
+        yield _array("input_b", ("pair",), second, "second input of the pair")
+
+
+def _point_coordinates(plan: Plan, contents: Sequence[Content]) -> tuple[Array, ...]:
+    def column(name: str, long_name: str, values: Iterable[Any], dtype: str = "") -> Array:
+        return _array(name, ("point",), np.array(list(values), dtype=dtype or None), long_name)
+
+    def optional(value: float | None) -> float:
+        return np.nan if value is None else value
+
+    points = [planned.point for planned in plan.points]
+    inputs = [point.inputs for point in points]
+    return (
+        column("point", "point of the grid", range(len(points)), "int64"),
+        column("width", "hidden width M", (p.width for p in points), "int64"),
+        column("depth", "number of hidden layers", (p.depth for p in points), "int64"),
+        column("sigma_w2", "weight variance times fan-in", (p.sigma_w2 for p in points), "float64"),
+        column("sigma_b2", "bias variance", (p.sigma_b2 for p in points), "float64"),
+        column("architecture", "architecture", (p.architecture for p in points)),
+        column("weights", "law of the weights", (p.weights for p in points)),
+        column("activation", "activation; activations_json has the table", (p.activation.label for p in points)),
+        column("normalization", "normalisation", (p.normalization for p in points)),
+        column("readout", "law of the readout weights", (p.readout if p.outputs else "" for p in points)),
+        column("outputs", "number of outputs, 0 without a readout", (p.outputs or 0 for p in points), "int64"),
+        column("parameterization", "parametrisation of the tangent kernel", (p.parameterization for p in points)),
+        column("train_biases", "whether biases are trained", (p.train_biases for p in points), "bool"),
+        column("input_kind", "kind of the inputs", (i.kind for i in inputs)),
+        column("inputs", "number of inputs T", (i.count for i in inputs), "int64"),
+        column("input_dimension", "input dimension M_0", (i.dimension for i in inputs), "int64"),
+        column("q0", "squared length of an input, |x|^2/M_0", (optional(i.q0) for i in inputs), "float64"),
+        column("c0", "correlation of two inputs", (optional(i.c0) for i in inputs), "float64"),
+        column("fresh", "whether every network has inputs of its own", (i.fresh for i in inputs), "bool"),
+        column("sampler", "how the networks were sampled", (planned.sampler for planned in plan.points)),
+        column("n_networks", "number of networks that are real", (c.networks for c in contents), "int64"),
+        column("point_key", "names the random streams of the point", (planned.key for planned in plan.points)),
+    )
+
+
+def _shards(contents: Sequence[Content]) -> Array:
+    counts = np.array([len(content.ranges) for content in contents], dtype=np.int64)
+    return _array("n_shards", ("point",), counts, "number of shards that are real")
+
+
+_FACTS = {
+    "start": ("first network of the shard", "1"),
+    "stop": ("network after the last one of the shard", "1"),
+    "host": ("machine", "1"),
+    "pid": ("process", "1"),
+    "device": ("device", "1"),
+    "software": ("versions, backend and driver", "1"),
+    "started_utc": ("when the work began, UTC", "1"),
+    "wall_seconds": ("wall time of drawing and measuring", "s"),
+    "cpu_seconds": ("processor time of drawing and measuring", "s"),
+    "peak_memory_bytes": ("largest memory of the process so far", "B"),
+    "sha256": ("SHA-256 of the payload of the shard", "1"),
+}
+
+
+def _quality_group(contents: Sequence[Content], points: tuple[Array, ...], plan: Plan) -> Group:
+    """One record per shard: who made it, and how; and the plan. Outside the content digest."""
+    shape = (len(contents), max(len(content.ranges) for content in contents))
+    fills: Mapping[type, Any] = {int: -1, float: np.nan, str: ""}
+    columns: dict[str, Block] = {}
+    for row, content in enumerate(contents):
+        for place, ((start, stop), record) in enumerate(zip(content.ranges, content.records, strict=True)):
+            for name, value in {"start": start, "stop": stop, **record}.items():
+                if name not in columns:
+                    kind = type(value)
+                    columns[name] = np.full(shape, fills[kind], dtype=object if kind is str else kind)
+                columns[name][row, place] = value
+    variables = tuple(
+        Array(
+            name,
+            ("point", "shard"),
+            (values := column.astype(str) if column.dtype == object else column).dtype,
+            {"long_name": _FACTS.get(name, (name,))[0], "units": _FACTS.get(name, ("", "1"))[1]},
+            values,
+        )
+        for name, column in sorted(columns.items())
+    )
+    packed = np.frombuffer(zlib.compress(plan.to_json().encode()), np.uint8)
+    plan_array = _array("plan", ("plan_byte",), packed, "plan.json of the run, compressed by zlib")
+    sizes = {"point": shape[0], "shard": shape[1], "plan_byte": packed.size}
+    return Group("quality", sizes, (*points, _shards(contents)), (*variables, plan_array))
+
+
+def _input_gram(contents: Sequence[Content]) -> NDArray[np.float64] | None:
+    known = [content.input_gram for content in contents if content.input_gram is not None]
+    size = max((len(gram) for gram in known), default=0)
+    if not known or 8 * len(contents) * size**2 > GRAM_BYTES:
+        return None
+    gram = np.full((len(contents), size, size), np.nan)
+    for row, content in zip(gram, contents, strict=True):
+        if content.input_gram is not None:
+            row[: len(content.input_gram), : len(content.input_gram)] = content.input_gram
+    return gram
+
+
+def _array(name: str, dims: tuple[str, ...], values: Block, long_name: str) -> Array:
+    return Array(name, dims, values.dtype, {"long_name": long_name}, values)
+
+
+def _attributes(plan: Plan, contents: Sequence[Content], scenario_toml: str) -> dict[str, str | int]:
+    labels = {planned.point.activation.label: planned.point.activation.specification for planned in plan.points}
+    return {
+        "Conventions": CONVENTIONS,
+        "title": plan.title,
+        "format_version": FORMAT_VERSION,
+        "scenario_toml": scenario_toml,
+        "plan_digest": plan.digest,
+        "seed": plan.request.seed,
+        "rng": f"Philox4x32-10, stream version {STREAM_VERSION}: counter (column/4, row, network, role<<24 | layer), "
+        "key from (seed, point_key); inputs that are not fresh: key = seed, network 0",
+        "sampler": ", ".join(sorted({planned.sampler for planned in plan.points})),
+        "precision": plan.request.precision,
+        "measures_json": json.dumps({name: dict(options) for name, options in plan.request.measures.items()}),
+        "activations_json": json.dumps(labels),
+        "networks_planned": sum(planned.networks for planned in plan.points),
+        "networks_present": sum(content.networks for content in contents),
+        "license": "not stated by the owner of the data",
+        **provenance.source(),
+        **provenance.software(),
+    }

@@ -1,0 +1,395 @@
+"""Run, resume, sample: from a scenario to a directory of shards and a dataset, or to a tree in memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mcnet import plugins as plugin_modules
+from mcnet.engine import budget
+from mcnet.engine.adaptive import next_round, outcome
+from mcnet.engine.local import ATTEMPTS, Child, Failed, Outcome, in_process, processes
+from mcnet.engine.signals import StopRequest
+from mcnet.errors import DataError, DiskError, McnetError, Stopped, UsageError
+from mcnet.plan.plan import Plan, PlannedPoint, make_plan, plan_points
+from mcnet.plan.tasks import Task, order, parse_part
+from mcnet.progress import Progress
+from mcnet.storage import directory as runfiles
+from mcnet.storage import rounds, shard
+from mcnet.storage.scan import scan
+from mcnet.storage.shard import ShardName
+
+if TYPE_CHECKING:
+    import xarray
+
+    from mcnet.scenario.loading import Scenario
+
+    Study = str | os.PathLike[str] | Mapping[str, Any] | Scenario
+
+
+def run(
+    scenario: Study,
+    out: str | os.PathLike[str],
+    *,
+    device: str = "auto",
+    workers: int | None = None,
+    executor: str = "local",
+    part: str | None = None,
+    scheduler: str | None = None,
+    plugins: Sequence[str] = (),
+    quiet: bool = False,
+    overrides: Sequence[str] = (),
+) -> Path:
+    """Draw the networks of a scenario, store what is measured, and pack it into ``dataset.h5``.
+
+    In a directory that holds a part of the same run it goes on; with more networks or points the run grows.
+
+    Parameters
+    ----------
+    scenario : path, mapping or Scenario
+    out : path
+        The directory of the run.
+    device : str
+        ``auto``, ``cpu``, ``cuda:N``, or several as in ``cuda:0,cuda:1``: one worker each.
+    workers : int, optional
+        1: everything in this process; more: so many processes with one thread each. By default one for every core
+        that this process may use, and 1 where the work would be done before they have started. The content of the
+        result does not depend on it.
+    executor : str
+        ``local``: this process, or worker processes of this machine. ``dask``: a Dask cluster, of this machine or the
+        one of ``scheduler``.
+    part : str, optional
+        ``i/n``: one of n runs of the same scenario into the same directory, by a job array for instance. It begins
+        with its own share and then helps the others; whoever finishes packs.
+    scheduler : str, optional
+        Address (or scheduler file) of a running Dask scheduler; its workers must see the directory.
+    plugins : sequence of str
+        Modules to import first, in every worker too, and again when the run is resumed.
+    quiet : bool
+        Say nothing but errors.
+    overrides : sequence of str
+        ``section.key=value`` changes to the scenario.
+
+    Returns
+    -------
+    Path
+        The directory.
+
+    Raises
+    ------
+    ScenarioError
+        If the scenario has mistakes; nothing was run.
+    DataError
+        If the directory belongs to another plan, or a shard was damaged while it ran.
+    DiskError
+        If the disk is full; what was committed is safe.
+    Stopped
+        If a signal asked for it; what was committed is safe and :func:`resume` goes on.
+    McnetError
+        If a measured number is not finite, or tasks ended their workers again and again.
+    """
+    from mcnet.scenario import loading as scenarios
+
+    options = _options(workers, executor, part, scheduler, device)
+    plugin_modules.load(plugins)
+    study = scenarios.load(scenario, overrides)
+    device = _chosen_devices(device, options, quiet)
+    directory = Path(out)
+    plan = make_plan(study, plugins)
+    if part is None and not directory.exists():  # nothing is written where it cannot end
+        parent = next(folder for folder in directory.absolute().parents if folder.is_dir())
+        budget.require_space(parent, sum(budget.costs(plan, plan.tasks)[1]))
+    plan = runfiles.begin(directory, plan, study.text)
+    return _carry_out(directory, plan, device, options, quiet)
+
+
+def resume(
+    directory: str | os.PathLike[str],
+    *,
+    device: str = "auto",
+    workers: int | None = None,
+    executor: str = "local",
+    part: str | None = None,
+    scheduler: str | None = None,
+    quiet: bool = False,
+) -> Path:
+    """Go on with a run that was stopped, killed or damaged; parameters, result and errors as for :func:`run`."""
+    options = _options(workers, executor, part, scheduler, device)
+    device = _chosen_devices(device, options, quiet)
+    place = Path(directory)
+    return _carry_out(place, runfiles.load_plan(place), device, options, quiet)
+
+
+def pack(directory: str | os.PathLike[str]) -> dict[str, Any]:
+    """Write ``dataset.h5`` of a run, in a process of its own (HDF5 may crash where a disk is full).
+
+    Returns
+    -------
+    dict
+        ``content_digest``, ``shards``, ``shards_planned``, ``written`` (False if it was up to date).
+
+    Raises
+    ------
+    DataError
+        If a shard is damaged or foreign, or there is none.
+    DiskError
+        If the dataset cannot be written.
+    """
+    place = Path(directory)
+    runfiles.load_plan(place)
+    child = Child(place, "cpu")
+    try:
+        child.send("pack")
+        answer = child.receive()
+    except BaseException:
+        child.kill()
+        raise
+    child.close()
+    if answer is None:
+        shard.remove_stale(place)
+        raise DiskError(f"{place}: the dataset could not be written (its writer {child.ending()}).")
+    report: dict[str, Any] = answer[0]
+    return report
+
+
+def sample(
+    scenario: Study,
+    networks: int | None = None,
+    seed: int | None = None,
+    device: str = "auto",
+    *,
+    plugins: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+) -> xarray.DataTree:
+    """The dataset of a scenario, made in memory: for notebooks and small studies.
+
+    Parameters
+    ----------
+    scenario : path, mapping or Scenario
+    networks : int, optional
+        Networks at every point; as the scenario says if left out.
+    seed : int, optional
+        Likewise.
+    device, plugins, overrides
+        As for :func:`run`.
+
+    Returns
+    -------
+    xarray.DataTree
+        The same numbers as those of :func:`run`.
+
+    Raises
+    ------
+    ScenarioError
+        If the scenario has mistakes.
+    UsageError
+        If ``networks`` or ``seed`` is no number of networks or seed.
+    """
+    from mcnet.backend import get_backend
+    from mcnet.dataset import schema
+    from mcnet.dataset.open import assemble
+    from mcnet.engine import worker
+    from mcnet.scenario import loading as scenarios
+
+    plugin_modules.load(plugins)
+    study = scenarios.load(scenario, overrides)
+    count = study.fixed_networks() if networks is None else networks
+    if count < 1:
+        raise UsageError(f"networks = {count}: must be at least 1.")
+    request = study.request()
+    if seed is not None:
+        if not 0 <= seed < 2**64:
+            raise UsageError(f"seed = {seed}: must be a whole number from 0 to 2^64 - 1.")
+        request = replace(request, seed=seed)
+    plan = replace(plan_points(study.points(), request, count, study.batch), title=study.title)
+    backend = get_backend(device)
+    drawn: list[list[worker.Drawn]] = [[] for _ in plan.points]
+    spans: list[list[tuple[int, int]]] = [[] for _ in plan.points]
+    for task in plan.tasks:
+        drawn[task.point_index].append(worker.draw(plan, task, backend))
+        spans[task.point_index].append((task.start, task.stop))
+
+    def source(index: int) -> Iterator[Mapping[str, Any]]:
+        for batch in drawn[index]:
+            yield {f"{variable.group}/{variable.name}": values for variable, values in batch.measured}
+
+    contents = [
+        schema.Content(
+            tuple(ranges),
+            tuple((variable, values.shape[1:]) for variable, values in batches[0].measured),
+            batches[0].constants.get("input_gram"),
+            tuple(batch.quality for batch in batches),
+        )
+        for ranges, batches in zip(spans, drawn, strict=True)
+    ]
+    return assemble(schema.build(plan, contents, study.text), source)
+
+
+class _Machines(NamedTuple):
+    """By whom the tasks are worked off; ``workers`` None: chosen by the work there is."""
+
+    workers: int | None
+    part: tuple[int, int]
+    executor: str
+    scheduler: str | None
+
+
+def _options(workers: int | None, executor: str, part: str | None, scheduler: str | None, device: str) -> _Machines:
+    if executor not in ("local", "dask"):
+        raise UsageError(f'executor "{executor}" is not known; write "local" or "dask".')
+    if workers is not None and workers < 1:
+        raise UsageError(f"workers = {workers}: must be at least 1.")
+    if scheduler is not None and executor != "dask":
+        raise UsageError(f'scheduler {scheduler}: is for executor "dask".')
+    if scheduler is not None and workers is not None:
+        raise UsageError(f"workers = {workers}: scheduler {scheduler} has its own; give one of the two.")
+    devices = device.split(",")
+    if len(devices) > 1 and (scheduler is not None or (workers is not None and workers < len(devices))):
+        raise UsageError(f'device "{device}": {len(devices)} devices need as many workers of this machine.')
+    return _Machines(workers, (1, 1) if part is None else parse_part(part), executor, scheduler)
+
+
+def _chosen_devices(device: str, machines: _Machines, quiet: bool) -> str:
+    """The devices of this machine that do the work; one that is not there is refused before anything is written.
+
+    ``auto`` takes all CUDA devices, but no more than there are workers, else the CPU, and says so.
+    """
+    if machines.scheduler is not None:
+        return device
+    from mcnet.backend import cuda_devices, get_backend
+
+    if device == "auto":
+        count = cuda_devices()
+        device = ",".join(f"cuda:{n}" for n in range(min(count, machines.workers or count))) or "cpu"
+        if not quiet:
+            Progress.say(f"device: {device}")
+    elif device != "cpu":
+        for name in device.split(","):
+            get_backend(name)
+    return device
+
+
+def _executor(machines: _Machines, count: int, quiet: bool) -> Callable[..., Iterator[Outcome]]:
+    if machines.executor == "local":
+        return in_process if count == 1 else partial(processes, workers=count)
+    from mcnet.engine.dask import on_dask
+
+    say = (lambda text: None) if quiet else Progress.say
+    return partial(on_dask, workers=count, scheduler=machines.scheduler, say=say)
+
+
+def _carry_out(directory: Path, plan: Plan, device: str, machines: _Machines, quiet: bool) -> Path:
+    """Make all shards of the plan that are not there, and of its further rounds, then the dataset."""
+    if runfiles.is_pruned(directory):
+        return directory
+    with StopRequest(_announcer(quiet)) as stop:
+        done, failed = _make_shards(directory, plan, device, machines, quiet, stop)
+        while done == len(plan.tasks) and (following := next_round(directory, plan)) is not None:
+            plan, told = following
+            if not quiet:
+                Progress.say(told)
+            done, failed = _make_shards(directory, plan, device, machines, quiet, stop)
+        planned = len(plan.tasks)
+        if done:
+            report = pack(directory)
+            runfiles.log(directory, "packed", **report)
+            if report["shards"] < done:
+                raise DataError(
+                    f"{directory}: {done - report['shards']} of its shards were damaged or removed while it ran. "
+                    f"Continue with: mcnet resume {directory}"
+                )
+            if not quiet:
+                Progress.say(f"{directory / runfiles.DATASET}: {done} of {planned} shards")
+        if not quiet and (told := outcome(directory, plan)):
+            Progress.say(told)
+    if failed:
+        raise McnetError(_told(plan, failed, directory, planned - done))
+    return directory
+
+
+def _make_shards(
+    directory: Path, plan: Plan, device: str, machines: _Machines, quiet: bool, stop: Callable[[], bool]
+) -> tuple[int, list[Failed]]:
+    """Make all shards of the plan that are not there; how many there are now, and the tasks that failed."""
+    folder = directory / runfiles.SHARDS
+    folder.mkdir(exist_ok=True)
+    shard.remove_stale(folder)
+    shard.remove_stale(directory)
+    shard.remove_stale(directory / rounds.ROUNDS)
+    todo = _todo(directory, plan, machines.part, quiet)
+    seconds, stored = budget.costs(plan, todo)
+    budget.require_space(directory, sum(stored))
+    planned, total = len(plan.tasks), sum(seconds)
+    count = machines.workers or budget.default_workers(total, len(todo), device)
+    execute = _executor(machines, count, quiet)
+    runfiles.log(directory, "begin", shards=planned - len(todo), shards_planned=planned, workers=count, device=device)
+    done = planned - len(todo)
+    cost = dict(zip(todo, seconds, strict=True))
+    failed: list[Failed] = []
+    try:
+        with Progress(planned, done, total, quiet) as progress:
+            for outcome in execute(directory, plan, todo, device, stop):
+                task = outcome.task
+                if isinstance(outcome, Failed):
+                    failed.append(outcome)
+                    runfiles.log(directory, "failed", task=task, reason=outcome.reason)
+                    continue
+                done += 1
+                progress.advance(task.stop - task.start if outcome.made else 0, cost[task])
+    except DiskError as error:
+        needed = sum(stored[done - planned + len(todo) :])
+        raise DiskError(
+            f"{error} {done} of {planned} shards are safe. {needed / 1e9:.2f} GB more are needed in {directory}. "
+            f"Free space, then: mcnet resume {directory}"
+        ) from error
+    except McnetError as error:
+        runfiles.log(directory, "end", reason=str(error), shards=done)
+        raise
+    if stop() and done + len(failed) < planned:
+        runfiles.log(directory, "stopped", shards=done)
+        raise Stopped(f"{done} of {planned} shards are safe. Continue with: mcnet resume {directory}")
+    return done, failed
+
+
+def _todo(directory: Path, plan: Plan, part: tuple[int, int], quiet: bool) -> list[Task]:
+    """Tasks whose shard is not there, or is damaged, in the order of this part."""
+    names = {ShardName(plan.points[task.point_index].key, task.start, task.stop): task for task in plan.tasks}
+    folder = directory / runfiles.SHARDS
+    looked = scan(folder, names, plan.digest, shard.verify, lambda checked: checked[0], os.cpu_count() or 1)
+    for name, message in looked.damaged.items():
+        shard.set_aside(folder / shard.shard_name(*name))
+        runfiles.log(directory, "damaged", message=message)
+        if not quiet:
+            Progress.say(f"{message} Moved to *.bad; {name.stop - name.start} networks will be drawn again.")
+    found = {names[name] for name in looked.found}
+    return [task for task in order(plan.tasks, part) if task not in found]
+
+
+def _announcer(quiet: bool) -> Any:
+    def announce() -> None:
+        if not quiet:
+            os.write(2, b"finishing the batch...\n")  # in a signal handler: print may be interrupted in itself
+
+    return announce
+
+
+def _told(plan: Plan, failed: Sequence[Failed], directory: Path, missing: int) -> str:
+    lines = [
+        f"{_name(plan.points[task.point_index])}: given up after {ATTEMPTS} attempts at networks {task.start} to "
+        f"{task.stop - 1}; {reason}."
+        for task, reason in failed
+    ]
+    ending = f"{missing} shards are missing, all others are packed. To try again: mcnet resume {directory}"
+    return "\n".join([*lines, ending])
+
+
+def _name(planned: PlannedPoint) -> str:
+    point = planned.point
+    return (
+        f"point {planned.key} (width {point.width}, depth {point.depth}, {point.activation.label}, "
+        f"sigma_w2 {point.sigma_w2:g}, sigma_b2 {point.sigma_b2:g})"
+    )

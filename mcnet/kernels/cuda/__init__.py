@@ -1,0 +1,1 @@
+"""The kernels in CUDA: sources, how they are compiled and launched."""

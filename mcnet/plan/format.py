@@ -1,0 +1,141 @@
+"""The file ``plan.json``: its format, checked without the libraries that a plan needs.
+
+The file may come from anywhere. What is read here decides how much memory is taken and what is printed; whether it
+means networks that there are is checked in :mod:`mcnet.plan.checks`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from mcnet.errors import DataError
+
+FORMAT_VERSION = 1
+MAX_SHARDS = 1_000_000
+MAX_NETWORKS = 2**32 - 1
+_KEY, _DIGEST = re.compile("[0-9a-f]{16}"), re.compile("[0-9a-f]{64}")
+_PARTS: dict[str, type] = {
+    "digest": str,
+    "identity": dict,
+    "title": str,
+    "plugins": list,
+    "activations": dict,
+    "values": dict,
+    "points": list,
+}
+_NAMED = ("activation", "depth", "normalization", "sigma_b2", "sigma_w2", "weights", "width")
+
+
+def read_document(text: str, where: str) -> dict[str, Any]:
+    """The JSON document of a plan, in the form of one.
+
+    Raises
+    ------
+    DataError
+        If it is no plan, or one of a newer version.
+    """
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: is not JSON ({str(error)[:200]}).") from error
+    if not isinstance(document, dict) or document.get("format") != "mcnet-plan":
+        raise DataError(f"{where}: is not a plan of mcnet.")
+    version = document.get("format_version")
+    if type(version) is not int or version > FORMAT_VERSION:
+        raise DataError(
+            f"{where}: has format {str(version)[:20] if type(version) is int else 'of no number'}; this mcnet reads "
+            f"formats up to {FORMAT_VERSION}. Install a newer mcnet."
+        )
+    wrong = next((name for name, kind in _PARTS.items() if not isinstance(document.get(name), kind)), None)
+    if wrong is not None:
+        raise DataError(f"{where}: its {wrong} are not those of a plan.")
+    texts = (document["title"], *document["plugins"])
+    if not all(isinstance(text, str) and text.isprintable() for text in texts):
+        raise DataError(f"{where}: holds text that cannot be printed.")
+    if not _DIGEST.fullmatch(document["digest"]):
+        raise DataError(f"{where}: its digest is none.")
+    if "target" in document and not is_target(document["target"]):
+        raise DataError(f"{where}: its target is none.")
+    check_points(document, where)
+    return document
+
+
+def check_points(document: Mapping[str, Any], where: str) -> None:
+    """Refuse points and ranges of networks that no plan has.
+
+    Raises
+    ------
+    DataError
+    """
+    shards = 0
+    for number, entry in enumerate(document["points"]):
+        if not _is_point(entry):
+            raise DataError(f"{where}: its point {number} is none.")
+        first = 0
+        for stop in entry["stops"]:
+            shards += math.ceil((stop - first) / entry["batch"])
+            first = stop
+        if shards > MAX_SHARDS:
+            raise DataError(f"{where}: makes more than {MAX_SHARDS} shards.")
+    if not document["points"]:
+        raise DataError(f"{where}: has no points.")
+
+
+def _is_point(entry: Any) -> bool:
+    if not isinstance(entry, dict):
+        return False
+    key, stops, batch, parameters = (entry.get(name) for name in ("key", "stops", "batch", "parameters"))
+    return (
+        isinstance(key, str)
+        and _KEY.fullmatch(key) is not None
+        and isinstance(stops, list)
+        and 0 < len(stops) <= 10_000
+        and all(type(stop) is int for stop in stops)
+        and all(a < b for a, b in zip([0, *stops], stops, strict=False))
+        and stops[-1] <= MAX_NETWORKS
+        and type(batch) is int
+        and 0 < batch <= MAX_NETWORKS
+        and isinstance(parameters, dict)
+        and all(name in parameters for name in _NAMED)
+        and _is_plain(parameters, 3)
+    )
+
+
+def is_target(target: Any) -> bool:
+    """Whether it is what :func:`mcnet.scenario.target.plain` makes; whether it is measured, the rounds will see."""
+    if not isinstance(target, dict) or not _is_plain({**target, "limits": None}, 1):
+        return False
+    limits, error, most, layer = (target.get(name) for name in ("limits", "relative_error", "max_networks", "layer"))
+    return (
+        isinstance(target.get("observable"), str)
+        and target.get("coefficient") in ("1/M", "mean")
+        and target.get("limit") in ("free", "theory")
+        and isinstance(target.get("keep_pilot"), bool)
+        and type(error) is float
+        and 0 < error <= 1
+        and type(most) is int
+        and 0 < most < MAX_NETWORKS
+        and (layer is None or (type(layer) is int and layer >= 0))
+        and (limits is None or (isinstance(limits, dict) and all(map(_is_number, limits.values()))))
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is float and math.isfinite(value)
+
+
+def _is_plain(value: Any, depth: int) -> bool:
+    """Whether it is a number, a printable word, or a table of such."""
+    if isinstance(value, dict):
+        return (
+            depth > 0
+            and len(value) < 100
+            and all(key.isprintable() and _is_plain(inner, depth - 1) for key, inner in value.items())
+        )
+    if isinstance(value, str):
+        return value.isprintable() and len(value) < 1000
+    return value is None or (isinstance(value, int | float) and math.isfinite(value))

@@ -1,0 +1,297 @@
+"""A study: read from a TOML file or a table, checked, frozen.
+
+Every check of what a user writes is made here, before any memory is taken; below nobody checks it again.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import PydanticCustomError
+
+from mcnet.errors import ScenarioError, UsageError
+from mcnet.point import Point
+from mcnet.request import Request
+from mcnet.scenario import measures
+from mcnet.scenario.draft import Draft, check
+from mcnet.scenario.faults import Faults
+from mcnet.scenario.fields import line
+from mcnet.scenario.points import points
+from mcnet.scenario.schema import SECTIONS, Analyze, Section, Target
+from mcnet.scenario.sweep import MAX_POINTS
+from mcnet.scenario.text import Position, dumps, excerpt, quote
+
+FORMAT = 1
+"""The value of ``mcnet`` on top of a scenario: version of its keys."""
+
+MAX_BYTES = 2**22
+MAX_KEYS = 1000
+"""Of one section: whoever has more means no scenario."""
+
+# A dotted key takes tomllib time and memory of the square of its parts. This one has more than any scenario needs.
+_MANY_PARTS = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){32}""")
+
+_TOP = ("mcnet", "title", "network", "inputs", "sweep", "sampling", "measure", "analyze")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A checked study.
+
+    Attributes
+    ----------
+    title : str
+        One line.
+    text : str
+        TOML that loads as this scenario: the file, character for character; written anew if it came as a table or if
+        keys were overridden.
+    networks : int or None
+        Networks at every point; None where ``target`` is given instead.
+    target : Target or None
+        Accuracy to reach.
+    batch : int or None
+        Networks of one shard; None: chosen.
+    analyze : Analyze
+        What the analysis is asked for.
+    name : str
+        What messages call it: the path as given.
+    folder : Path
+        Where the paths in it start.
+    """
+
+    title: str
+    text: str = field(repr=False)
+    networks: int | None
+    target: Target | None
+    batch: int | None
+    analyze: Analyze
+    name: str
+    folder: Path = field(repr=False)
+    _points: tuple[Point, ...] = field(repr=False)
+    _request: Request = field(repr=False)
+
+    def points(self) -> tuple[Point, ...]:
+        """The points of the grid: the product of the sweeps in the order of the file, the last running fastest."""
+        return self._points
+
+    def request(self) -> Request:
+        """What is measured at every point."""
+        return self._request
+
+    def fixed_networks(self) -> int:
+        """Networks at every point.
+
+        Raises
+        ------
+        UsageError
+            If the scenario gives a target: the networks of a run are then chosen as it goes.
+        """
+        if self.networks is None:
+            raise UsageError(
+                f"{self.name}: sampling.target chooses the networks of a run as it goes. "
+                "Give a number of networks here, or sampling.networks."
+            )
+        return self.networks
+
+
+def load(source: str | os.PathLike[str] | Mapping[str, Any] | Scenario, overrides: Sequence[str] = ()) -> Scenario:
+    """Read and check a scenario.
+
+    Parameters
+    ----------
+    source : path, mapping or Scenario
+        A TOML file, the table it would hold, or a scenario already read.
+    overrides : sequence of str
+        ``section.key=value`` in TOML; a value that is a bare word counts as text. Applied before the checks.
+
+    Raises
+    ------
+    ScenarioError
+        With all mistakes at once, each with its place and what to do.
+    """
+    if isinstance(source, Scenario):
+        if not overrides:
+            return source
+        return _checked(source.name, None, tomllib.loads(source.text), source.folder, overrides)
+    if isinstance(source, Mapping):
+        try:
+            table = _plain(source)
+        except RecursionError:
+            raise ScenarioError("scenario: is nested too deeply. Keep to the sections of a scenario.") from None
+        return _checked("scenario", None, table, Path(), overrides)
+    path = Path(source)
+    text = _read(path)
+    return _checked(str(source), text, parsed(str(source), text), path.parent, overrides)
+
+
+def _read(path: Path) -> str:
+    if not path.exists():
+        known = "" if path.suffix else f" For a shipped scenario see: mcnet scenarios {path}"
+        raise ScenarioError(f"{path}: there is no such file.{known}")
+    try:
+        if not path.is_file():
+            raise ScenarioError(f"{path}: is no file. Give the path of a scenario, a .toml file.")
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)  # what the system says of its size need not be so
+        if len(content) > MAX_BYTES:
+            raise ScenarioError(f"{path}: is larger than {MAX_BYTES >> 20} MB. Give input vectors as a file instead.")
+        return content.decode().removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise ScenarioError(f"{path}: byte {error.start + 1} is not UTF-8. Save the file as UTF-8.") from None
+    except OSError as error:
+        raise ScenarioError(f"{path}: cannot be read: {error.strerror}.") from None
+
+
+def parsed(name: str, text: str) -> dict[str, Any]:
+    """The table of a TOML text, or a ScenarioError with the place where it stops being TOML."""
+    if many := _MANY_PARTS.search(text):
+        line = text.count("\n", 0, many.start()) + 1
+        raise ScenarioError(f"{name}:{line}: a key of too many parts. Keep to the sections of a scenario.")
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ScenarioError(f"{name}: is nested too deeply. Keep to the sections of a scenario.") from None
+    except ValueError as error:
+        match = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", str(error))
+        what = str(error)[: match.start()] if match else str(error).split(";")[0]
+        lines = text.split("\n")
+        position = Position(len(lines), len(lines[-1]) + 1)
+        if match and match[1]:
+            position = Position(int(match[1]), int(match[2]))
+        place = f"{name}:{position.line}:{position.column}" if match else name
+        source = excerpt(text, position) if match else ""
+        message = f"{place}: this is not TOML: {what[:1].lower()}{what[1:]}. Correct the line."
+        raise ScenarioError("\n".join(filter(None, (message, source, "1 mistake; nothing was run.")))) from None
+
+
+def _plain(value: Any) -> Any:
+    """Tables and lists of Python values: what NumPy, tuples and paths mean in TOML."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(content) for key, content in value.items() if content is not None}
+    if hasattr(value, "tolist"):  # NumPy arrays and scalars
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return _plain(value.specification) if hasattr(value, "specification") else value
+
+
+def _checked(name: str, text: str | None, data: dict[str, Any], folder: Path, overrides: Sequence[str]) -> Scenario:
+    set_by: dict[tuple[str | int, ...], str] = {}
+    for override in overrides:
+        path, value = _override(override)
+        set_by[path] = override
+        _place(data, path, value, override)
+    faults = Faults(name, text, set_by)
+    draft = _draft(data, faults, Path(name).stem)
+    check(draft, faults)
+    made: tuple[Point, ...] = ()
+    if not faults:
+        made = points(draft, folder, faults)
+    if not faults:
+        measures.check(draft, made, faults)
+    if faults:
+        raise faults.error()
+    if text is None or overrides:
+        text = "".join(f"# with --set {override}\n" for override in overrides) + dumps(data)
+    sampling = draft.sampling
+    return Scenario(
+        title=draft.title,
+        text=text,
+        networks=sampling.networks,
+        target=sampling.target,
+        batch=sampling.batch,
+        analyze=draft.analyze,
+        name=name,
+        folder=folder,
+        _points=made,
+        _request=Request(draft.measures, sampling.seed, sampling.sampler, sampling.precision),
+    )
+
+
+def _override(override: str) -> tuple[tuple[str, ...], Any]:
+    """Path and value of ``section.key=value``."""
+    key, equals, value = override.partition("=")
+    path = tuple(part.strip() for part in key.split("."))
+    if not equals or not all(re.fullmatch(r"[A-Za-z0-9_-]+", part) for part in path) or not override.isprintable():
+        raise UsageError(f"--set {quote(override)[1:-1]}: is not understood. Write --set section.key=value.")
+    try:
+        return path, tomllib.loads(f"value = {value}")["value"]
+    except (ValueError, RecursionError):
+        if re.search(r"[\[\]{}\"'=,#]", value):
+            raise UsageError(f"--set {override}: the value is not TOML. Quote it for the shell.") from None
+        return path, value.strip()
+
+
+def _place(data: dict[str, Any], path: tuple[str, ...], value: Any, override: str) -> None:
+    table = data
+    for part in path[:-1]:
+        inner = table.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise UsageError(f"--set {override}: {part} is no section. Write --set section.key=value.")
+        table = inner
+    table[path[-1]] = value
+
+
+def _draft(data: Mapping[str, Any], faults: Faults, title: str) -> Draft:
+    """The sections of a scenario, each read by its model; what they get wrong is noted."""
+    for key in [] if _too_many(data, (), faults) else data:
+        if key not in _TOP:
+            faults.unknown((key,), _TOP, "section" if isinstance(data[key], Mapping) else "key")
+    if data.get("mcnet") != FORMAT or isinstance(data.get("mcnet"), bool):
+        if "mcnet" not in data:
+            faults.missing(("mcnet",), f"Write mcnet = {FORMAT} on the first line.")
+        else:
+            faults.add(("mcnet",), f"this program reads scenarios of version {FORMAT}, got {quote(data['mcnet'])}.")
+    read: dict[str, Any] = {name: _section(name, model, data.get(name, {}), faults) for name, model in SECTIONS.items()}
+    given = {name: tuple(content) if isinstance(content := data.get(name), Mapping) else () for name in SECTIONS}
+    return Draft(
+        title=_title(data.get("title", title), faults),
+        measures=measures.read(data.get("measure"), faults),
+        given=given,
+        **read,
+    )
+
+
+def _too_many(content: Mapping[str, Any], path: tuple[str, ...], faults: Faults) -> bool:
+    """Whether a table has so many keys, or lists so many points, that looking at each would take all memory."""
+    size = math.prod(max(len(value), 1) for value in content.values() if isinstance(value, list))
+    if len(content) > MAX_KEYS:
+        faults.add(path, f"has {len(content)} keys. Keep to those of a scenario.", at_key=True)
+    elif path == ("sweep",) and size > MAX_POINTS:
+        faults.add(path, f"makes {size} points; at most {MAX_POINTS} are allowed. Split the study.", at_key=True)
+    else:
+        return False
+    return True
+
+
+def _title(value: Any, faults: Faults) -> str:
+    try:
+        return line(value)
+    except PydanticCustomError as error:
+        faults.of_value(error, ("title",))
+        return ""
+
+
+def _section(name: str, model: type[Section], content: Any, faults: Faults) -> Section:
+    """A section; keys with mistakes are left out of it."""
+    if not isinstance(content, Mapping):
+        faults.add((name,), f"expected a section, got {quote(content)}. Write [{name}] on a line of its own.")
+        return model()
+    if _too_many(content, (name,), faults):
+        return model()
+    try:
+        return model.model_validate(dict(content))
+    except ValidationError as error:
+        faults.of_model(error, (name,), content)
+        wrong = {detail["loc"][0] for detail in error.errors()}
+        return model.model_validate({key: value for key, value in content.items() if key not in wrong})

@@ -1,0 +1,186 @@
+"""From a checked draft to points: the product of the axes, with "critical", "fixed-point" and input files resolved."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mcnet.activations.table import Activation
+from mcnet.point import Inputs, Point
+from mcnet.scenario.draft import Draft
+from mcnet.scenario.faults import Faults
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAX_FILE_BYTES = 2**28
+MAX_INPUT_NUMBERS = 4_000_000
+
+Vectors = tuple[tuple[float, ...], ...]
+
+
+def points(draft: Draft, folder: Path, faults: Faults) -> tuple[Point, ...]:
+    """All points of the grid, in the order of the file; mistakes that only the values show are noted."""
+    vectors = draft.inputs.values if draft.inputs.kind == "values" else None
+    if draft.inputs.kind == "file" and draft.inputs.path is not None:
+        vectors = read_vectors(folder / draft.inputs.path, faults)
+    made: list[Point] = []
+    seen: set[Any] = set()
+    for values in draft.grid():
+        gain = _gain(values, draft.place("sigma_w2"), faults)
+        count = values.pop("count", None) or draft.count() or 1
+        inputs = None if gain is None else _inputs(draft, {**values, "sigma_w2": gain}, count, vectors, faults)
+        if gain is None or inputs is None:
+            continue
+        resolved = {**values, "sigma_w2": gain}
+        identity = (*resolved.values(), count)
+        if identity in seen:
+            faults.add(
+                draft.place("sigma_w2"),
+                f'"critical" is {gain:.6g} for {values["activation"].label}, which stands in the list too. Remove one.',
+            )
+        seen.add(identity)
+        biases = draft.network.train_biases
+        made.append(
+            Point(
+                architecture=draft.network.architecture,
+                inputs=inputs,
+                outputs=draft.network.outputs,
+                readout=draft.network.readout or "gaussian",
+                parameterization=draft.network.parameterization,
+                train_biases=resolved["sigma_b2"] > 0 if biases is None else biases,
+                **resolved,
+            )
+        )
+    return tuple(made)
+
+
+@cache
+def _critical(activation: Activation, sigma_b2: float) -> float:
+    from mcnet.theory.mean_field import critical_sigma_w2
+
+    return float(critical_sigma_w2(activation, sigma_b2))
+
+
+@cache
+def _fixed_length(activation: Activation, sigma_w2: float, sigma_b2: float) -> float:
+    from mcnet.theory.mean_field import fixed_length
+
+    return float(fixed_length(activation, sigma_w2, sigma_b2))
+
+
+def _gain(values: dict[str, Any], place: tuple[str, str], faults: Faults) -> float | None:
+    """sigma_w2 of a point, "critical" resolved at its activation and sigma_b2."""
+    given = values["sigma_w2"]
+    if given != "critical":
+        return float(given)
+    activation, sigma_b2 = values["activation"], values["sigma_b2"]
+    try:
+        gain = _critical(activation, sigma_b2)
+    except ValueError as error:
+        reason = str(error)
+    else:
+        if math.isfinite(gain) and gain > 0:
+            return gain
+        reason = "no sigma_w2 has chi_1 = 1"
+    faults.add(
+        place,
+        f'"critical" does not exist for {activation.label} at sigma_b2 = {sigma_b2:g}: {reason}. Give a number.',
+    )
+    return None
+
+
+def _inputs(draft: Draft, values: dict[str, Any], count: int, vectors: Vectors | None, faults: Faults) -> Inputs | None:
+    given, kind = draft.inputs, draft.inputs.kind or ""
+    if kind in ("values", "file"):
+        if vectors is None:
+            return None
+        return Inputs(kind="values", count=len(vectors), dimension=len(vectors[0]), values=vectors)
+    length = _length(given.q0, values, faults) if given.q0 is not None else 1.0
+    if length is None:
+        return None
+    correlation = {"single": None, "pair": given.c0, "gaussian": given.c0 or 0.0}[kind]
+    return Inputs(kind, count, given.dimension or values["width"], q0=length, c0=correlation, fresh=given.fresh)
+
+
+def _length(given: float | str, values: dict[str, Any], faults: Faults) -> float | None:
+    """|x|^2/M_0, such that the pre-activations have the fixed length from layer 1 on if "fixed-point" is given."""
+    if not isinstance(given, str):
+        return given
+    activation, sigma_w2, sigma_b2 = values["activation"], values["sigma_w2"], values["sigma_b2"]
+    at = f"{activation.label} at sigma_w2 = {sigma_w2:g}, sigma_b2 = {sigma_b2:g}"
+    try:
+        fixed = _fixed_length(activation, sigma_w2, sigma_b2)
+    except ValueError as error:
+        reason = f"does not exist for {at}: {error}"
+    else:
+        length: float = (fixed - sigma_b2) / sigma_w2  # q^1 = sigma_w2 q_hat_0 + sigma_b2 = q*
+        if math.isfinite(length) and length > 1e-12:
+            return length
+        reason = f"has length {fixed:g} for {at}, which no input reaches"
+    faults.add(("inputs", "q0"), f'"fixed-point" {reason}. Give a number.')
+    return None
+
+
+def _count(path: Path, comma: str | None) -> int:
+    """At most how many numbers a text holds; counted in pieces, before any of it is parsed."""
+    total = 0
+    with path.open("rb") as file:
+        while piece := file.read(2**20):
+            here = piece.count(b",") + piece.count(b"\n") if comma else len(piece.split())
+            total += here if here > 1 or len(piece) < 2**20 else MAX_INPUT_NUMBERS  # a number of a million digits
+    return total + 1
+
+
+def read_vectors(path: Path, faults: Faults) -> Vectors | None:
+    """The rows of a .npy, .csv or .txt file as input vectors; what is wrong with it is noted."""
+    import numpy as np
+
+    place = ("inputs", "path")
+    table: NDArray[Any]
+    try:
+        size = path.stat().st_size
+        if not path.is_file():
+            faults.add(place, "is no file. Give the path of a .npy, .csv or .txt file.")
+            return None
+        if size > MAX_FILE_BYTES:
+            faults.add(
+                place, f"has {size / 2**20:.0f} MB, more than the {MAX_FILE_BYTES >> 20} allowed. Take fewer inputs."
+            )
+            return None
+        if path.suffix == ".npy":
+            with np.errstate(over="ignore"):  # its header may promise any size: mapped, and no pickles
+                table = np.lib.format.open_memmap(path, mode="r")
+        elif path.suffix in (".csv", ".txt"):
+            comma = "," if path.suffix == ".csv" else None
+            if _count(path, comma) > MAX_INPUT_NUMBERS:
+                faults.add(place, f"holds more numbers than the {MAX_INPUT_NUMBERS} allowed. Take fewer inputs.")
+                return None
+            with warnings.catch_warnings(action="ignore"):  # of an empty file; it is refused below
+                table = np.loadtxt(path, delimiter=comma, ndmin=2)
+        else:
+            faults.add(place, "is of a kind that is not read. Give a .npy, .csv or .txt file.")
+            return None
+    except OSError as error:
+        faults.add(
+            place,
+            f"cannot be read: {error.strerror or 'not a NumPy file'}. The path counts from the scenario's folder.",
+        )
+        return None
+    except (ValueError, OverflowError) as error:
+        faults.add(
+            place, f"cannot be read: {str(error).splitlines()[0][:200]}. Write one input in each row, numbers only."
+        )
+        return None
+    if table.ndim != 2 or 0 in table.shape or table.dtype.kind not in "iuf":
+        faults.add(place, f"holds {table.dtype} of shape {table.shape}. Give real numbers, one input in each row.")
+    elif table.size > MAX_INPUT_NUMBERS:
+        faults.add(place, f"holds {table.size} numbers, more than the {MAX_INPUT_NUMBERS} allowed. Take fewer inputs.")
+    elif not np.isfinite(table).all():
+        faults.add(place, "holds values that are not finite. Clean the data.")
+    else:
+        return tuple(tuple(row) for row in table.astype(float).tolist())
+    return None

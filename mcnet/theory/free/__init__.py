@@ -1,0 +1,1 @@
+"""Free probability: spectra of products of random matrices at infinite width."""
