@@ -149,7 +149,7 @@ def register(
     --------
     A file ``myphi.py``, used as ``mcnet run study.toml --plugin myphi``::
 
-        from mcnet.activations.table import register
+        from mcnet.activations import register
 
         register("square-root", lambda u, m: m.sqrt(1 + u * u) - 1, lambda u, m: u / m.sqrt(1 + u * u))
     """

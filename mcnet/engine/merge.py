@@ -154,7 +154,7 @@ def _collect(places: Sequence[Path], plan: Plan) -> tuple[Found, int, list[str]]
                 raise DataError(_conflict(before[0], path))
             equal += before[0] != path
     if not found:
-        raise DataError("the directories hold no shard.")
+        raise DataError("the directories hold no shards.")
     return found, equal, damaged
 
 

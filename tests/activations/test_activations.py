@@ -14,6 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from mcnet import activations
+from mcnet.activations import table as activation_table
 from mcnet.activations.table import Activation
 from mcnet.kernels.lanes.printing import numba_source
 from mcnet.kernels.lanes.simd import load, store
@@ -41,10 +42,10 @@ NAMES = tuple(SCALARS)
 @pytest.fixture
 def table() -> Iterator[None]:
     """What a test registers is gone afterwards."""
-    before = dict(activations._TABLE)
+    before = dict(activation_table._TABLE)
     yield
-    activations._TABLE.clear()
-    activations._TABLE.update(before)
+    activation_table._TABLE.clear()
+    activation_table._TABLE.update(before)
 
 
 def test_the_table_holds_the_names_of_the_contract() -> None:

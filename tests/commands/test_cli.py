@@ -341,7 +341,7 @@ def test_theory_of_another_network_is_not_shown(
 
 def test_plugins_reach_the_scenario_and_the_resumed_run(mcnet: Callable[..., Result], tmp_path: Path) -> None:
     (tmp_path / "my_cli_phi.py").write_text(
-        "from mcnet.activations.table import register\n"
+        "from mcnet.activations import register\n"
         "register('cli-root', lambda u, m: m.sqrt(1 + u * u) - 1, lambda u, m: u / m.sqrt(1 + u * u))\n"
     )
     words = ["--plugin", "my_cli_phi", "--set", "network.activation=cli-root", "--set", "sampling.networks=8"]

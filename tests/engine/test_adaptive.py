@@ -231,7 +231,7 @@ def test_parts_decide_the_same_rounds(finished: Path, tmp_path: Path) -> None:
 
 
 def content(directory: Path) -> tuple[dict[str, str], list[rounds.Round]]:
-    """Digests of all shard, and the rounds."""
+    """Digests of all shards, and the rounds."""
     folder = directory / "shards"
     return {path.name: shard.verify(path)[0].sha256 for path in folder.iterdir()}, rounds.read(directory)
 

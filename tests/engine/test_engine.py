@@ -208,7 +208,7 @@ def test_what_is_light_stays_light(finished: Path) -> None:
         "import sys, mcnet; mcnet.__version__; dir(mcnet)\n"
         "heavy = ('numpy', 'numba', 'scipy', 'h5py', 'xarray', 'pydantic', 'rich', 'matplotlib')\n"
         "assert not set(heavy) & set(sys.modules), set(heavy) & set(sys.modules)\n"
-        "from mcnet.engine.driver import status as rundir; assert status.status(sys.argv[1])['complete']\n"
+        "from mcnet.engine import status; assert status.status(sys.argv[1])['complete']\n"
         "assert not set(heavy) & set(sys.modules), set(heavy) & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code, str(finished)], check=True)
@@ -267,7 +267,7 @@ def test_prune_keeps_what_it_cannot_prove(finished: Path, tmp_path: Path) -> Non
 
 
 PLUGIN = """
-from mcnet.activations.table import register
+from mcnet.activations import register
 print("a plug-in that talks")
 register("square-root", lambda u, m: {factor} * m.sqrt(1 + u * u) - 1, lambda u, m: {factor} * u / m.sqrt(1 + u * u))
 """
@@ -280,10 +280,10 @@ def test_plugins_reach_workers_and_resumed_runs(tmp_path: Path) -> None:
     scenario["network"]["activation"] = "square-root"
     scenario["sampling"]["sampler"] = "explicit"  # needs no compiled chain
     code = (
-        "import json, mcnet, sys; from mcnet.engine.driver import driver as engine\n"
+        "import json, mcnet, sys; from mcnet import engine\n"
         "mcnet.run(json.loads(sys.argv[1]), 'run', plugins=['myphi'], workers=2, quiet=True)\n"
     )
-    again = "from mcnet.engine.driver import driver as engine; driver.resume('run', workers=1, quiet=True)"
+    again = "from mcnet import engine; engine.resume('run', workers=1, quiet=True)"
 
     def python(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([sys.executable, "-c", *arguments], cwd=tmp_path, capture_output=True, text=True)

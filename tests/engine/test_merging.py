@@ -37,7 +37,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def part(whole: Path, place: Path, keep: slice) -> Path:
-    """A directory of the same plan that holds some of the shard."""
+    """A directory of the same plan that holds some of the shards."""
     (place / "shards").mkdir(parents=True)
     for name in ("plan.json", "scenario.toml"):
         shutil.copy(whole / name, place / name)
@@ -148,7 +148,7 @@ def test_the_command(whole: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["merge", str(one), str(whole), "--out", str(tmp_path / "all")])
     assert done.exit_code == 0, done.stderr
     assert done.stdout == (
-        f"{tmp_path}/all: 9/9 shard, 9 copied, 5 in several directories. Next: mcnet pack {tmp_path}/all\n"
+        f"{tmp_path}/all: 9/9 shards, 9 copied, 5 in several directories. Next: mcnet pack {tmp_path}/all\n"
     )
     assert CliRunner().invoke(main, ["merge", "--out", "x"]).exit_code == 64
 

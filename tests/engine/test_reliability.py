@@ -136,8 +136,8 @@ def test_a_point_that_kills_its_workers_is_named_and_the_rest_goes_on(
     Path("poisonous.py").write_text(POISON)
     Path("poison").touch()
     code = (
-        "import json, sys; from mcnet.engine.driver import driver as engine; from mcnet.errors import McnetError\n"
-        "try: driver.run(json.loads(sys.argv[1]), 'run', workers=2, plugins=['poisonous'], quiet=True)\n"
+        "import json, sys; from mcnet import engine; from mcnet.errors import McnetError\n"
+        "try: engine.run(json.loads(sys.argv[1]), 'run', workers=2, plugins=['poisonous'], quiet=True)\n"
         "except McnetError as error: print(error)\n"
     )
     scenario = study()
@@ -151,7 +151,7 @@ def test_a_point_that_kills_its_workers_is_named_and_the_rest_goes_on(
     with mcnet.open("run") as tree:
         assert tree["n_networks"].values.tolist() == [40, 0]
     Path("poison").unlink()
-    code = "from mcnet.engine.driver import driver as engine; driver.resume('run', workers=1, quiet=True)"
+    code = "from mcnet import engine; engine.resume('run', workers=1, quiet=True)"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert digest(Path("run")) == digest(mcnet.run(scenario, "other", workers=1, quiet=True))
 
@@ -262,7 +262,7 @@ def test_a_system_that_refuses_ends_with_code_74(undisturbed: dict[str, str], tm
 def test_workers_end_with_their_parent(tmp_path: Path) -> None:
     """No orphan goes on drawing after the run was killed."""
     code = (
-        "import json, sys, time; from mcnet.engine.driver import local as executors\n"
+        "import json, sys, time; from mcnet.engine import local\n"
         "from pathlib import Path\n"
         "child = local.Child(Path('nowhere'), 'cpu'); print(child.pid, flush=True); time.sleep(60)\n"
     )

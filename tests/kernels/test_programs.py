@@ -23,7 +23,7 @@ def test_the_name_depends_on_the_activation_and_on_imported_sources(monkeypatch:
     assert {
         "mcnet.kernels.lanes.simd",
         "mcnet.kernels.lanes.elementary",
-        "mcnet.kernels.lanes",
+        "mcnet.kernels.lanes.lanes",
         "mcnet.streams",
     } <= set(parts)
 

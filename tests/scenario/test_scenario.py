@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from mcnet import activations, plugins
+from mcnet import plugins
+from mcnet.activations import table as activation_table
 from mcnet.errors import ScenarioError, UsageError
 from mcnet.scenario.loading import Scenario, load
 from mcnet.scenario.sweep import spread
@@ -254,17 +255,15 @@ def test_a_large_grid_is_made_in_time() -> None:
 
 def test_plugins_register_activations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_scenario_phi.py").write_text(
-        "from mcnet.activations.table import register\n"
+        "from mcnet.activations import register\n"
         "register('plug-square', lambda u, m: m.sqrt(1 + u * u) - 1, lambda u, m: u / m.sqrt(1 + u * u))\n"
     )
-    (tmp_path / "my_broken_phi.py").write_text(
-        "from mcnet.activations.table import register\nregister('tanh', abs, abs)\n"
-    )
+    (tmp_path / "my_broken_phi.py").write_text("from mcnet.activations import register\nregister('tanh', abs, abs)\n")
     (tmp_path / "my_lost_phi.py").write_text("import there_is_no_such_module\n")
     (tmp_path / "my_typo_phi.py").write_text("import (\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(activations, "_TABLE", dict(activations._TABLE))
+    monkeypatch.setattr(activation_table, "_TABLE", dict(activation_table._TABLE))
     plugins.load(["my_scenario_phi"])
     plugins.load(["my_scenario_phi"])
     assert load(table(network={"activation": "plug-square"})).points()[0].activation.name == "plug-square"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mcnet import activations
+from mcnet.activations import table
 from mcnet.theory import gaussian
 
 SMOOTH = {
@@ -155,7 +156,7 @@ def test_sharp_functions_get_finer_panels(scale):
 
 
 def test_a_missing_kink_is_noticed(monkeypatch):
-    monkeypatch.setattr(activations, "_TABLE", dict(activations._TABLE))
+    monkeypatch.setattr(table, "_TABLE", dict(table._TABLE))
     activations.register("bent", lambda u, m: m.abs(u - 0.3), lambda u, m: m.where(u > 0.3, 1.0, -1.0), kinks=())
     with pytest.raises(ValueError, match="not smooth between its kinks"):
         gaussian.square("bent", 1.0)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mcnet import activations
+from mcnet.activations import table
 from mcnet.theory import gaussian, maps, mean_field
 
 REFERENCE = tomllib.loads((Path(__file__).parents[2] / "data/reference/mean_field.toml").read_text())
@@ -134,7 +135,7 @@ def test_several_fixed_lengths():
 
 def test_functions_that_overflow(monkeypatch):
     """E sinh^2 = (e^2q - 1) / 2: the largest lengths of the search overflow, which is growth."""
-    monkeypatch.setattr(activations, "_TABLE", dict(activations._TABLE))
+    monkeypatch.setattr(table, "_TABLE", dict(table._TABLE))
     activations.register("sinh", lambda u, m: 0.5 * (m.exp(u) - m.exp(-u)), lambda u, m: 0.5 * (m.exp(u) + m.exp(-u)))
     (low, stable), (high, unstable) = mean_field.fixed_lengths("sinh", 0.5, 0.01)
     assert (stable, unstable) == (True, False)

@@ -87,7 +87,8 @@ def test_cupy_has_what_is_asked_of_it() -> None:
     rooms = ("mcnet/weights", "mcnet/networks", "mcnet/observables")
     files = [path for room in rooms for path in (ROOT / room).glob("*.py")]
     files += [
-        ROOT / "mcnet" / name for name in ("inputs.py", "kernels/linalg.py", "kernels/graded.py", "kernels/grams.py")
+        ROOT / "mcnet" / name
+        for name in ("networks/inputs.py", "kernels/linalg.py", "kernels/graded.py", "kernels/grams.py")
     ]
     files += [ROOT / "mcnet/kernels/reflections.py"]
     own = {name for name in vars(cupy_device.Namespace) if not name.startswith("_")}
