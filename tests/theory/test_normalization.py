@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from extrapolation import limit_of
 
 from mcnet import activations
 from mcnet.theory import batch_pair, gaussian, normalization
@@ -124,19 +125,6 @@ def network(
         last = np.einsum("nsarb->nsr", overlaps)
         d = np.einsum("nij,snit->snjt", w, d, optimize=True)
     return q_hat, last, theta
-
-
-def limit_of(values: list[np.ndarray], widths: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted fit of the means over networks, c + c_1/M, and the error of c; values (N, k) of each width."""
-    design = np.stack([np.ones(len(widths)), 1.0 / np.array(widths)], axis=1)
-    means = np.array([v.mean(0) for v in values])
-    errors = np.array([v.std(0) / math.sqrt(len(v)) for v in values])
-    found, sigma = [], []
-    for k in range(means.shape[1]):
-        inverse = np.linalg.inv(design.T @ (design / errors[:, k, None] ** 2))
-        found.append((inverse @ design.T @ (means[:, k] / errors[:, k] ** 2))[0])
-        sigma.append(math.sqrt(inverse[0, 0]))
-    return np.array(found), np.array(sigma)
 
 
 @pytest.mark.parametrize("name", ["relu", "tanh"])
