@@ -200,7 +200,7 @@ def _floor(phi: Activation, sigma_w2: float, variance: float) -> float | None:
         return delta
     for _ in range(100):
         force = float(_force(phi, sigma_w2, variance, np.array(delta)))
-        slope = sigma_w2 * gaussian.derivative_product(phi, variance, variance, delta) - 1.0
+        slope = float(sigma_w2 * gaussian.derivative_product(phi, variance, variance, delta)) - 1.0
         if slope >= 0.0 or delta - force / slope >= variance:
             return None
         step = -force / slope
