@@ -163,8 +163,8 @@ def processes(
                 for key, _ in selector.select(timeout=_POLL_SECONDS):
                     child = cast(Child, key.fileobj)
                     answer = child.receive()
-                    task = busy.pop(child)
                     if answer is not None:
+                        task = busy.pop(child)
                         idle.append(child)
                         yield Done(task, answer[0])
                         continue
@@ -172,6 +172,10 @@ def processes(
                     children.remove(child)
                     places.append(child.device)
                     child.close()
+                    if child in idle:  # it had nothing in hand; another one is started when it is needed
+                        idle.remove(child)
+                        continue
+                    task = busy.pop(child)
                     deaths[task] += 1
                     if deaths[task] < ATTEMPTS:
                         waiting.append(task)

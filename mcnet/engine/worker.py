@@ -2,7 +2,8 @@
 
 A worker process is a fresh interpreter (never a fork: CUDA and threads do not survive one). It ends when its stdin is
 closed, hence also when the process that started it dies, after the batch in hand. It ignores the signals that ask a
-run to stop, because the process that started it decides that.
+run to stop, because the process that started it decides that. Where nobody is left to hear an answer it ends with the
+code of a run that was stopped, and says nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 
 from mcnet import provenance
 from mcnet.backend import Backend, get_backend
-from mcnet.errors import DataError, McnetError, kind
+from mcnet.errors import DataError, McnetError, Stopped, kind
 from mcnet.kernels import grams
 from mcnet.networks import inputs
 from mcnet.observables.measure import measure
@@ -131,13 +132,20 @@ def serve(arguments: Sequence[str]) -> int:
     directory, device = Path(arguments[0]), arguments[1]
     for asked_to_stop in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(asked_to_stop, signal.SIG_IGN)
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)  # unbuffered: nothing is left to be written at the exit
     os.dup2(2, 1)  # what a plug-in prints must not look like an answer
 
     def answer(**content: Any) -> None:
-        answers.write(json.dumps(content) + "\n")
-        answers.flush()
+        answers.write(json.dumps(content).encode() + b"\n")
 
+    try:
+        return _serve(directory, device, answer)
+    except BrokenPipeError:  # nobody listens any more
+        return Stopped.exit_code
+
+
+def _serve(directory: Path, device: str, answer: Callable[..., None]) -> int:
+    """Answer the requests; the exit code."""
     try:
         plan = runfiles.load_plan(directory)
         backend: Backend | None = None
@@ -154,6 +162,4 @@ def serve(arguments: Sequence[str]) -> int:
     except McnetError as error:
         answer(error=kind(error), message=str(error))
         return error.exit_code
-    except BrokenPipeError:  # nobody listens any more
-        pass
     return 0
