@@ -14,6 +14,7 @@ from mcnet_analysis.statistics.estimate import Floats
 from mcnet import activations
 from mcnet.activations.table import Activation
 from mcnet.dataset import attributes
+from mcnet.point import DENSE
 
 if TYPE_CHECKING:
     import xarray
@@ -81,6 +82,12 @@ class Setting:
     @property
     def inputs(self) -> int:
         return int(self.law["inputs"])
+
+    @property
+    def why_no_theory(self) -> str | None:
+        """Why theory has nothing to say about these networks at all, or None."""
+        architecture = self.law["architecture"]
+        return None if architecture == DENSE else f'there is no theory of the architecture "{architecture}"'
 
     @property
     def input_ratio(self) -> float | None:

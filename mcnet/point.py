@@ -9,6 +9,10 @@ from functools import cached_property
 from typing import Any
 
 from mcnet.activations.table import Activation
+from mcnet.errors import UsageError
+
+DENSE = "dense"
+"""The architecture that the fused kernels and the theory of dense networks are for."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,16 @@ class Point:
             "readout": self.readout if self.outputs else None,
             "normalization": self.normalization,
         }
+
+    def require_dense(self) -> None:
+        """Refuse an architecture that would be taken for a dense network.
+
+        Raises
+        ------
+        UsageError
+        """
+        if self.architecture != DENSE:
+            raise UsageError(f'architecture "{self.architecture}" is not known ("{DENSE}")')
 
     @cached_property
     def key(self) -> int:

@@ -13,6 +13,7 @@ from mcnet_analysis.draw.style import INK, STYLE, Drawing
 from mcnet_analysis.judge.family import Judged
 from mcnet_analysis.predict.catalog import OBSERVABLES
 from mcnet_analysis.statistics.estimate import Floats
+from mcnet_analysis.study import Setting
 
 from mcnet.activations.table import Activation
 from mcnet.theory import mean_field
@@ -55,10 +56,10 @@ def _map(group: Sequence[Judged]) -> Drawing | None:
         figure = Figure(figsize=(6.2, 3.9))
         axis = figure.subplots()
         if len({place.sigma_b2 for place in places}) >= PLANE:
-            _plane(figure, axis, places, symbol, name, first.activation)
+            _plane(figure, axis, places, symbol, name, first)
             what = "Colour: measured mean at the largest width. White line: critical line χ₁ = 1 of mean-field theory."
         else:
-            _curves(axis, places, symbol, first.activation)
+            _curves(axis, places, symbol, first)
             what = (
                 "Dots: measured mean at the largest width with standard errors. Lines: mean-field limit at the same "
                 "depth. Dashed: critical σ_w², where χ₁ = 1."
@@ -80,6 +81,13 @@ def _last(judged: Judged, name: str) -> _Place:
     return _Place(law["sigma_w2"], law["sigma_b2"], m.mean[j], m.mean_error[j], judged.predicted.limit[j])
 
 
+def line_of(setting: Setting, sigma_b2: Floats) -> Floats:
+    """Critical sigma_w2 of networks like these for each sigma_b2; NaN where theory has none."""
+    if setting.why_no_theory is not None:
+        return np.full(len(sigma_b2), np.nan)
+    return critical_line(setting.activation, sigma_b2)
+
+
 def critical_line(activation: Activation, sigma_b2: Floats) -> Floats:
     """Critical sigma_w2 for each sigma_b2; NaN where there is none."""
 
@@ -92,9 +100,7 @@ def critical_line(activation: Activation, sigma_b2: Floats) -> Floats:
     return np.array([critical(float(value)) for value in sigma_b2])
 
 
-def _plane(
-    figure: Figure, axis: Axes, places: Sequence[_Place], symbol: str, name: str, activation: Activation
-) -> None:
+def _plane(figure: Figure, axis: Axes, places: Sequence[_Place], symbol: str, name: str, setting: Setting) -> None:
     x = np.unique([place.sigma_w2 for place in places])
     y = np.unique([place.sigma_b2 for place in places])
     grid = np.full((y.size, x.size), np.nan)
@@ -104,14 +110,14 @@ def _plane(
     colours = axis.pcolormesh(x, y, grid, shading="nearest", cmap="cividis", rasterized=False, **scale)
     figure.colorbar(colours, ax=axis, label=f"${symbol}$")
     fine = np.linspace(y[0], y[-1], 60)
-    axis.plot(critical_line(activation, fine), fine, color="white", lw=2)
+    axis.plot(line_of(setting, fine), fine, color="white", lw=2)
     edges = axis.get_xlim(), axis.get_ylim()
     axis.set_xlim(edges[0])
     axis.set_ylim(edges[1])
     axis.set_ylabel(r"bias variance $\sigma_b^2$")
 
 
-def _curves(axis: Axes, places: Sequence[_Place], symbol: str, activation: Activation) -> None:
+def _curves(axis: Axes, places: Sequence[_Place], symbol: str, setting: Setting) -> None:
     biases = sorted({place.sigma_b2 for place in places})
     colours = colormaps["viridis"](Normalize(0, max(len(biases) - 1, 1))(np.arange(len(biases))) * 0.8)
     for sigma_b2, colour in zip(biases, colours, strict=True):
@@ -121,7 +127,7 @@ def _curves(axis: Axes, places: Sequence[_Place], symbol: str, activation: Activ
             mine[:, 0], mine[:, 2], mine[:, 3], fmt="o", ms=3.5, color=colour, lw=1,
             label=rf"$\sigma_b^2={sigma_b2:.3g}$",
         )  # fmt: skip
-        critical = critical_line(activation, np.array([sigma_b2]))[0]
+        critical = line_of(setting, np.array([sigma_b2]))[0]
         if mine[0, 0] <= critical <= mine[-1, 0]:
             axis.axvline(critical, color=colour, ls="--", lw=0.9)
     axis.plot([], [], color=INK, lw=1.2, label=r"$M\to\infty$")

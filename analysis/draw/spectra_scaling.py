@@ -10,7 +10,7 @@ from matplotlib import colormaps, rc_context
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
-from mcnet_analysis.draw.map import critical_line
+from mcnet_analysis.draw.map import line_of
 from mcnet_analysis.draw.style import INK, STYLE, Drawing
 from mcnet_analysis.judge.spectra import ROUNDING, FamilySpectra
 from mcnet_analysis.judge.table import Row
@@ -146,7 +146,7 @@ def _plane(group: Sequence[FamilySpectra]) -> Drawing:
             maps[:, *at] = first, second / first**2 - 1
     first_law = group[0].family.first
     fine = np.linspace(y[0], y[-1], 60)
-    line = critical_line(first_law.activation, fine)
+    line = line_of(first_law, fine)
     with rc_context(STYLE):
         figure = Figure(figsize=(8.4, 3.4))
         axes = figure.subplots(1, 2, sharey=True)

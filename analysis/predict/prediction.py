@@ -114,6 +114,8 @@ class Theory:
         """Why nothing is predicted for a setting, or None."""
         if "mean-field" not in self.orders and "1/M" not in self.orders:
             return "neither mean-field nor 1/M is among the theories asked for"
+        if setting.why_no_theory is not None:
+            return setting.why_no_theory
         if setting.fluctuating and setting.input_dimension != setting.width:
             return "fresh random inputs of a fixed dimension fluctuate at every width"
         if not np.isfinite(setting.gram).all():
@@ -171,6 +173,7 @@ def homogeneous_slope(setting: Setting) -> float | None:
     """Slope below zero of phi = u (u > 0), slope u (u < 0) in a network without biases on fixed inputs; else None."""
     phi = setting.activation
     fitting = phi.homogeneous and setting.law["sigma_b2"] == 0.0 and not setting.fluctuating
+    fitting = fitting and setting.why_no_theory is None
     if not fitting or setting.law["weights"] not in ("gaussian", "orthogonal"):
         return None
     above, below = (float(phi.phi(np.array(u))) for u in (1.0, -1.0))

@@ -72,6 +72,8 @@ class Laws:
         """The limit of a spectrum at a point."""
         if self.orders and "free-probability" not in self.orders:
             return Prediction(None, "free-probability is not among the theories asked for")
+        if setting.why_no_theory is not None:
+            return Prediction(None, setting.why_no_theory)
         if not np.isfinite(setting.gram).all():
             return Prediction(None, "the Gram matrix of the inputs is unknown")
         if setting.input_dimension != setting.width:
@@ -166,6 +168,7 @@ def exact_moments(setting: Setting) -> ExactMoments | None:
     """Exact second moments, where the slopes are independent of the weights; None elsewhere."""
     law = setting.law
     known = setting.activation.homogeneous and law["weights"] in ("gaussian", "orthogonal")
+    known = known and setting.why_no_theory is None
     if not known or setting.input_dimension != setting.width:
         return None
     found = exact_jacobian.second_moments(
@@ -177,7 +180,7 @@ def exact_moments(setting: Setting) -> ExactMoments | None:
 def exact_zero_mass(setting: Setting) -> dead_units.ZeroMass | None:
     """Mean and variance of the share of zero eigenvalues of J J^T of relu networks; None for others."""
     slopes = setting.activation.dphi(np.array([-1.0, 1.0]))
-    signs = setting.activation.homogeneous and slopes[0] == 0.0 and slopes[1] != 0.0
+    signs = setting.why_no_theory is None and setting.activation.homogeneous and slopes[0] == 0.0 and slopes[1] != 0.0
     if not signs or setting.law["weights"] not in ("gaussian", "orthogonal"):
         return None
     if setting.input_dimension != setting.width:

@@ -14,7 +14,7 @@ from mcnet import plugins
 from mcnet.activations.table import Activation
 from mcnet.commands.coordinates import coordinates, varying
 from mcnet.commands.text import table
-from mcnet.point import Point
+from mcnet.point import DENSE, Point
 from mcnet.progress import counted
 from mcnet.request import Request
 from mcnet.scenario.loading import load
@@ -41,12 +41,15 @@ def predict(scenario: str, overrides: Sequence[str], plugin_names: Sequence[str]
     request = study.request()
     return {
         "title": study.title,
-        "points": [_point(point, request) for point in counted(study.points(), "points", quiet)],
+        "points": [of_point(point, request) for point in counted(study.points(), "points", quiet)],
     }
 
 
-def _point(point: Point, request: Request) -> dict[str, Any]:
+def of_point(point: Point, request: Request) -> dict[str, Any]:
+    """Predictions for one point, an entry of ``points``."""
     result: dict[str, Any] = {"point": coordinates(point)}
+    if point.architecture != DENSE:
+        return {**result, "notes": [f'theory of the architecture "{point.architecture}"']}
     notes: list[str] = []
 
     def add(name: str, function: Callable[[], Any]) -> None:

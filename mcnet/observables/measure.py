@@ -50,12 +50,15 @@ def measure(point: Point, request: Request, start: int, stop: int, backend: Back
     ------
     McnetError
         If a number is not finite where it is defined; names the variable, the point and the networks.
+    UsageError
+        If the architecture of the point is not known.
 
     Notes
     -----
     The range is worked off in sub-batches that fit the memory (:mod:`mcnet.observables.costs`); every network's
     numbers are the same to the bit whatever the sub-batch.
     """
+    point.require_dense()
     asked = [
         _Asked(OBSERVABLES[name], options, OBSERVABLES[name].variables(point, options))
         for name, options in request.measures.items()
@@ -85,6 +88,7 @@ def resolve_sampler(point: Point, request: Request) -> str:
     ``auto`` takes the conditioned one where it is exact (Gaussian and orthogonal weights, nothing asked that needs
     the matrices) and where it costs less: where the questions are few beside the width.
     """
+    point.require_dense()
     if request.sampler != "auto":
         return request.sampler
     asked = [OBSERVABLES[name] for name in request.measures]
