@@ -129,7 +129,7 @@ def free_product(e_a: ArrayLike, e_b: ArrayLike) -> Floats:
     if a.ndim != 1 or a.shape != b.shape:
         raise ValueError(f"e_a and e_b must be vectors of one length, M + 1, got shapes {a.shape} and {b.shape}")
     size = len(a) - 1
-    return a * b / np.array([float(math.comb(size, k)) for k in range(size + 1)])
+    return np.asarray(a * b / np.array([float(math.comb(size, k)) for k in range(size + 1)]))
 
 
 def characteristic_zeros(
@@ -253,4 +253,4 @@ def _log_quantiles(width: int, depth: int) -> Floats:
     above = np.concatenate([[0.0], np.cumsum(0.5 * (mass[1:] + mass[:-1]) * -np.diff(log_x))])
     above /= above[-1] + mass[-1] * (depth + 1)  # below the table log x falls as the mass does
     share = (np.arange(width) + 0.5) / width
-    return np.interp(share, above, log_x)[::-1]
+    return np.asarray(np.interp(share, above, log_x)[::-1])
