@@ -19,12 +19,15 @@ FORWARD    4    conditioned forward normals         input, unit
 BACKWARD   5    conditioned backward normals        direction, unit
 PROBES     6    probes (Lanczos start, Hutchinson)  probe, component
 GATES      7    gate and normalisation parameters   gate, unit
+DRAWS      8    vectors that a program draws        row, unit
 ========== ==== =================================== ====================================
 
-The layer is the index of the weight matrix, 1 to L (readout: L). Conditioned readout: role 4, layer L, row = input,
-column = output. Conditioned Haar matrix with fewer outputs than inputs: columns 0 to inputs - 1 of role 4, of which the
-first ones are the units and the others complete the frame. Conditioned backward step with biases: the bias coordinate
-is column :data:`BIAS_COLUMN` of the same row. A change of any of this is a new :data:`STREAM_VERSION`.
+The layer is the index of the weight matrix, 1 to L (readout: L); in other programs than dense ones its place in the
+order of first questions, and of a drawn vector its place in the order of draws, from 1. Conditioned readout: role 4,
+layer L, row = input, column = output. Conditioned Haar matrix with fewer outputs than inputs: columns 0 to inputs - 1
+of role 4, of which the first ones are the units and the others complete the frame. Conditioned backward step with
+biases: the bias coordinate is column :data:`BIAS_COLUMN` of the same row. A change of any of this is a new
+:data:`STREAM_VERSION`.
 
 References
 ----------
@@ -40,7 +43,7 @@ from numpy.typing import ArrayLike, NDArray
 
 STREAM_VERSION = 1
 
-WEIGHTS, BIAS, INPUTS, LABELS, FORWARD, BACKWARD, PROBES, GATES = range(8)
+WEIGHTS, BIAS, INPUTS, LABELS, FORWARD, BACKWARD, PROBES, GATES, DRAWS = range(9)
 BIAS_COLUMN = 1 << 30
 
 Words = NDArray[np.uint32]

@@ -21,10 +21,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from mcnet import activations
 from mcnet.activations import Activation
+from mcnet.programs.axes import Axes as Axes
+from mcnet.programs.axes import joint_axes as joint_axes
+from mcnet.programs.axes import shifted
 from mcnet.programs.names import INPUT, READOUT, Key, Name, ProgramError, key_of, text_of
 from mcnet.programs.parameters import Parameters
 
-Axes = dict[str, int]
 Matrix = NDArray[np.float64]
 Vector = Any
 """A vector of the interpretation at hand."""
@@ -200,7 +202,7 @@ class AbstractInterpreter:
         """A circular shift along an axis: row p of the answer is row p + steps."""
         size = self._axis("shift", v, axis)
         self._whole("shift: steps", steps)
-        return self._rows(_shifted(size, steps), v, axis, dict(v.axes))
+        return self._rows(shifted(size, steps), v, axis, dict(v.axes))
 
     def patches(
         self, v: Vector, axes: str | Sequence[str], offsets: Sequence[Any], variances: Sequence[float]
@@ -219,6 +221,8 @@ class AbstractInterpreter:
         """
         names = (axes,) if isinstance(axes, str) else tuple(axes)
         sizes = [self._axis("patches", v, axis) for axis in names]
+        if INPUT in names:
+            raise ProgramError("patches: the inputs are no grid; a window runs over other axes")
         taps = [(offset,) if isinstance(offset, int | np.integer) else tuple(offset) for offset in offsets]
         if not taps or len(taps) != len(variances) or any(len(tap) != len(names) for tap in taps):
             raise ProgramError(
@@ -231,7 +235,7 @@ class AbstractInterpreter:
         shares = [self._number("patches: a variance", share) for share in variances]
         if min(shares) < 0.0:
             raise ProgramError("patches: variances of taps are not negative")
-        index = [[_shifted(size, offset) for size, offset in zip(sizes, tap, strict=True)] for tap in taps]
+        index = [[shifted(size, offset) for size, offset in zip(sizes, tap, strict=True)] for tap in taps]
         return self._patches(v, names, index, shares)
 
     def concat(self, vectors: Sequence[Vector]) -> Vector:
@@ -259,6 +263,8 @@ class AbstractInterpreter:
         """Rows of value mixed along an axis by softmax of scale * query.key, a sum over units."""
         for v in (query, key, value):
             self._axis("attention", v, axis)
+        if axis == INPUT:
+            raise ProgramError("attention: rows of other inputs are not attended to; name another axis")
         if query.axes != key.axes or query.axes != value.axes:
             raise ProgramError(f"attention: rows differ: {query.axes}, {key.axes}, {value.axes}")
         if query.units != key.units:
@@ -378,24 +384,3 @@ class AbstractInterpreter:
         if value < 0.0:
             raise ProgramError(f"{operation}: epsilon is not negative")
         return value
-
-
-def joint_axes(operation: str, vectors: Sequence[AbstractVector]) -> Axes:
-    """Axes of a sum or product: those of all; a vector is constant along the axes that it lacks.
-
-    Raises
-    ------
-    ProgramError
-        If two sizes of an axis differ.
-    """
-    sizes: Axes = {}
-    for v in vectors:
-        for name, size in v.axes.items():
-            if sizes.setdefault(name, size) != size:
-                raise ProgramError(f'{operation}: the axis "{name}" has size {sizes[name]} and {size}')
-    return {name: sizes[name] for name in sorted(sizes, key=lambda name: name != INPUT)}
-
-
-def _shifted(size: int, steps: int) -> Matrix:
-    """Permutation matrix whose row p picks row p + steps."""
-    return np.asarray(np.roll(np.eye(size), int(steps), axis=1))

@@ -1,0 +1,293 @@
+"""The counted interpretation: a program run on shapes alone, in microseconds.
+
+It tells, before anything is sampled, which matrices there are and what they are asked, whether inputs are mixed, how
+much memory and time a network takes with matrices built or asked, and whether asking pays.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from mcnet.activations import Activation
+from mcnet.programs.names import INPUT, Key, ProgramError
+from mcnet.programs.parameters import Laws, Network, Parameters, called
+from mcnet.programs.vocabulary import AbstractInterpreter, AbstractVector, Asked, Axes, Matrix, joint_axes
+
+
+@dataclass(eq=False)
+class Shape(AbstractVector):
+    """A vector without numbers.
+
+    Attributes
+    ----------
+    answers : bool
+        Whether it depends on an answer of a matrix: only then cotangents reach it on their way to matrices.
+    made_from : tuple of Shape
+    """
+
+    interpreter: AbstractInterpreter
+    axes: Axes
+    units: int
+    fan: int
+    made_from: tuple[Shape, ...] = ()
+    answers: bool = False
+
+    def __post_init__(self) -> None:
+        self.answers = self.answers or any(v.answers for v in self.made_from)
+
+    @property
+    def rows(self) -> int:
+        """How many rows it has."""
+        return math.prod(self.axes.values())
+
+    @property
+    def size(self) -> int:
+        """Numbers of one network."""
+        return self.rows * self.units
+
+
+class Ask(NamedTuple):
+    """One ask of a matrix."""
+
+    key: Key
+    question: Shape
+    answer: Shape
+
+
+@dataclass(frozen=True)
+class MatrixCount:
+    """A matrix and what it is asked.
+
+    Attributes
+    ----------
+    asked : Asked
+        Its order, units, columns and fan.
+    asks : int
+        How many times.
+    forward, backward : int
+        Questions W x and W^T d of one network: rows of all asks.
+    """
+
+    asked: Asked
+    asks: int
+    forward: int
+    backward: int
+
+
+@dataclass(frozen=True)
+class Count:
+    """What a program takes.
+
+    Attributes
+    ----------
+    matrices : mapping of name to MatrixCount
+        In the order of first questions.
+    output : Shape
+        Shape of the outputs; of the vector that is probed where there is no readout.
+    probed : bool
+    mixes_inputs : bool
+    seen : mapping of name to Shape
+    vectors : tuple of Shape
+        All vectors, in the order in which they are made.
+    functionals : int
+        Functionals of which cotangents are propagated: outputs times rows of an input, and times inputs where the
+        program mixes them.
+    """
+
+    matrices: Mapping[Key, MatrixCount]
+    output: Shape
+    probed: bool
+    mixes_inputs: bool
+    seen: Mapping[Key, Shape]
+    vectors: tuple[Shape, ...]
+    functionals: int
+
+    @property
+    def widest(self) -> int:
+        """Numbers of the largest vector of one network."""
+        return max(v.size for v in self.vectors)
+
+    def numbers(self, backward: bool) -> int:
+        """Numbers of vectors that one network holds at a time: all of them where a backward pass follows."""
+        if not backward:
+            return 4 * self.widest
+        cotangents = 3 * self.functionals * max(_cotangent_rows(self, v) * v.units for v in self.vectors)
+        return sum(v.size for v in self.vectors) + cotangents
+
+    def bytes_per_network(self, sampler: str, itemsize: int, backward: bool) -> int:
+        """Working memory of one network, within a factor of about two."""
+        total = self.numbers(backward) * itemsize
+        for matrix in self.matrices.values():
+            units, columns = matrix.asked.units, matrix.asked.columns
+            asked = matrix.forward + (matrix.backward if backward else 0)
+            if sampler == "explicit":
+                total += units * columns * itemsize
+            elif backward or matrix.asks > 1:
+                total += asked * (units + columns) * itemsize + 5 * 8 * asked**2
+        return int(total)
+
+    def seconds_per_network(self, sampler: str, backward: bool) -> float:
+        """Time of one network on one core, within a factor of about three."""
+        total = 3e-9 * sum(v.size for v in self.vectors)
+        if backward:
+            total += (
+                6e-9 * self.functionals * sum(_cotangent_rows(self, v) * v.units for v in self.vectors if v.answers)
+            )
+        for matrix in self.matrices.values():
+            total += _seconds(matrix, sampler, backward)
+        return total
+
+    def asking_pays(self, backward: bool) -> bool:
+        """Whether asked matrices are faster than built ones."""
+        asked, built = (
+            sum(_seconds(matrix, sampler, backward) for matrix in self.matrices.values())
+            for sampler in ("conditioned", "explicit")
+        )
+        return asked <= built
+
+
+def _seconds(matrix: MatrixCount, sampler: str, backward: bool) -> float:
+    """Time that the products with one matrix take, random numbers included."""
+    units, columns = int(matrix.asked.units), int(matrix.asked.columns)
+    back = matrix.backward if backward else 0
+    asked = matrix.forward + back
+    if sampler == "explicit":
+        made = 1 if asked == matrix.forward or matrix.asks == 1 else 2
+        return 1e-9 * units * columns * (1.6 * made + 0.06 * asked)
+    entries: float = matrix.forward * (units + 0.5 * columns) + back * (columns + 0.5 * units)
+    return 1e-9 * entries * (3.0 + 0.6 * asked) + 1e-9 * asked**3
+
+
+def _cotangent_rows(count: Count, v: Shape) -> int:
+    """Rows of cotangents of one functional; see :mod:`mcnet.programs.tape`."""
+    if count.mixes_inputs or INPUT in v.axes:
+        return v.rows
+    return v.rows * count.output.axes.get(INPUT, 1)
+
+
+class Counted(AbstractInterpreter):
+    """The interpreter of shapes."""
+
+    interpretation = "counted"
+
+    def __init__(self, parameters: Parameters, width: int) -> None:
+        super().__init__(parameters, width)
+        self.vectors: list[Shape] = []
+        self.asks: list[Ask] = []
+        self.seen: dict[Key, Shape] = {}
+        self.probed: Shape | None = None
+
+    def input(self, axes: Axes, units: int) -> Shape:
+        """The input vector."""
+        return self._made(axes, units)
+
+    def _made(self, axes: Axes, units: int, *sources: Any, fan: int | None = None, answers: bool = False) -> Shape:
+        made = Shape(self, dict(axes), units, units if fan is None else fan, sources, answers)
+        self.vectors.append(made)
+        return made
+
+    def _combination(self, terms: list[tuple[float, Any]], constant: float) -> Shape:
+        vectors = [v for _, v in terms]
+        return self._made(joint_axes("a sum", vectors), vectors[0].units, *vectors)
+
+    def _product(self, a: Any, b: Any) -> Shape:
+        return self._made(joint_axes("a product", [a, b]), a.units, a, b)
+
+    def _ask(self, key: Key, matrix: Asked, v: Any) -> Shape:
+        answer = self._made(v.axes, matrix.units, v, answers=True)
+        self.asks.append(Ask(key, v, answer))
+        return answer
+
+    def _probed(self, v: Any) -> Shape:
+        self.probed = v
+        return v  # type: ignore[no-any-return]
+
+    def _apply(self, activation: Activation, v: Any) -> Shape:
+        return self._made(v.axes, v.units, v)
+
+    def _rows(self, matrix: Matrix, v: Any, axis: str, axes: Axes) -> Shape:
+        return self._made(axes, v.units, v)
+
+    def _patches(self, v: Any, axes: tuple[str, ...], shifts: list[list[Matrix]], variances: list[float]) -> Shape:
+        return self._made(v.axes, v.units * len(shifts), v, fan=v.fan)
+
+    def _concat(self, vectors: list[Any]) -> Shape:
+        units = sum(v.units for v in vectors)
+        return self._made(vectors[0].axes, units, *vectors)
+
+    def _batch_norm(self, v: Any, epsilon: float) -> Shape:
+        return self._made(v.axes, v.units, v)
+
+    def _layer_norm(self, v: Any, epsilon: float) -> Shape:
+        return self._made(v.axes, v.units, v)
+
+    def _attention(self, query: Any, key: Any, value: Any, axis: str, scale: float) -> Shape:
+        return self._made(value.axes, value.units, query, key, value)
+
+    def _draw(self, key: Key, variance: float, axes: Axes) -> Shape:
+        return self._made(axes, self.width)
+
+    def _see(self, key: Key, v: Any) -> None:
+        self.seen[key] = v
+
+
+def count(network: Network, parameters: Parameters, laws: Laws, axes: Axes, dimension: int) -> Count:
+    """Run a program on shapes.
+
+    Parameters
+    ----------
+    network : callable
+    parameters : Parameters
+    laws : Laws
+        Of its matrices: each must have one.
+    axes : dict
+        Row axes of the input, ``{"input": T, ...}``.
+    dimension : int
+        M_0, units of the input.
+
+    Raises
+    ------
+    ProgramError
+        If the program uses an operation wrongly, or returns anything but one of its vectors.
+    """
+    w = Counted(parameters, parameters.width)
+    x = w.input(axes, dimension)
+    output = called(network, w, x, parameters)
+    check_output(w, output)
+    w.seen.setdefault(("h", 0), x)
+    sites = output.rows // output.axes.get(INPUT, 1)
+    functionals = sites * (1 if output is w.probed else output.units)
+    if w.mixes_inputs:
+        functionals *= output.axes.get(INPUT, 1)
+    back: Callable[[Ask], int] = lambda ask: functionals * _back_rows(ask, w, output) if ask.question.answers else 0  # noqa: E731
+    matrices = {}
+    for key, asked in w.matrices.items():
+        laws.of(key)
+        mine = [ask for ask in w.asks if ask.key == key]
+        matrices[key] = MatrixCount(asked, len(mine), sum(ask.question.rows for ask in mine), sum(map(back, mine)))
+    return Count(matrices, output, output is w.probed, w.mixes_inputs, w.seen, tuple(w.vectors), functionals)
+
+
+def _back_rows(ask: Ask, w: Counted, output: Shape) -> int:
+    if w.mixes_inputs or INPUT in ask.answer.axes:
+        return ask.answer.rows
+    return ask.answer.rows * output.axes.get(INPUT, 1)
+
+
+def check_output(w: AbstractInterpreter, output: Any) -> None:
+    """Refuse what a program must not return.
+
+    Raises
+    ------
+    ProgramError
+        If it is no vector of this run, or does not depend on the inputs.
+    """
+    if not isinstance(output, AbstractVector) or output.interpreter is not w:
+        raise ProgramError(
+            f'the program returns {type(output).__name__}; it must return its outputs: return w.ask("readout", h)'
+        )
+    if INPUT not in output.axes:
+        raise ProgramError(f'the outputs have no axis "input" (rows {output.axes}): they do not depend on the input')

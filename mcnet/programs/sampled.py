@@ -1,0 +1,367 @@
+"""The sampled interpretation: a program run on random matrices, built or asked, forward and backward.
+
+    trace = sampled.run(network, parameters, laws, x, ("position",), ensemble, "conditioned", backward=True)
+    trace.seen                          names of the vectors that the program calls u^l, h^l, ...
+    trace.gram("u3")                    (N, R, R) products per unit, difference basis of the inputs
+    trace.outputs                       (N, C, T), float64
+    back = trace.backward(Parameterization("ntk", True))
+    back.lengths[("u", 3)]              squared lengths of the cotangents at u^3, with their exponents
+    back.kernel                         tangent kernel (N, C T, C T)
+    trace.kernel_product(v, how)        its product with vectors, one backward and one tangent pass
+    trace.jacobian(("h", 3))            products with d h^3(0) / d x(0); entries where matrices are built
+    trace.trained(v, how, rate)         the same networks after one step of gradient descent
+
+The engine's part: sub-batches of an ensemble small enough for :meth:`mcnet.programs.counted.Count.bytes_per_network`;
+the numbers of a network do not depend on them. A matrix takes the streams of the layer that is its place in the order
+of first questions, so that a dense program draws the networks of :mod:`mcnet.networks.dense`. A drawn vector takes role
+8, its layer counted likewise; a probe in the place of a readout role 6 and the layer that the readout would have.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mcnet import streams
+from mcnet.activations import Activation
+from mcnet.programs import counted, normalizing, rows
+from mcnet.programs.counted import Count
+from mcnet.programs.names import INPUT, Key, ProgramError, text_of
+from mcnet.programs.parameters import Laws, Network, Parameters, called
+from mcnet.programs.questions import Question
+from mcnet.programs.tape import Operations, Step, Vector
+from mcnet.programs.trace import Trace
+from mcnet.programs.vocabulary import AbstractInterpreter, Asked, Axes, Matrix, joint_axes
+from mcnet.weights.asked import AskedGaussian, asked_matrix, overlaps
+from mcnet.weights.explicit import ExplicitMatrix
+from mcnet.weights.laws import CONDITIONED_LAWS, AbstractMatrix, Ensemble, Layer
+
+Array = Any
+Observer = Callable[[Key, Vector], None]
+"""Called with every vector that the program sees, while it is there."""
+
+SAMPLERS = ("conditioned", "explicit")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a program is sampled.
+
+    Attributes
+    ----------
+    sampler : str
+        ``conditioned`` (matrices are asked) or ``explicit`` (built).
+    backward : bool
+        Whether a backward pass may follow: all vectors are kept.
+    keep : bool
+        Whether a built matrix that is used more than once stays in memory, or is made again.
+    grams : bool
+        Whether the products of the rows of all seen vectors are taken.
+    observe : callable or None
+    """
+
+    sampler: str
+    backward: bool
+    keep: bool
+    grams: bool
+    observe: Observer | None
+
+
+def run(
+    network: Network,
+    parameters: Parameters,
+    laws: Laws,
+    x: Array,
+    axes: Sequence[str],
+    ensemble: Ensemble,
+    sampler: str,
+    *,
+    backward: bool,
+    keep: bool = True,
+    grams: bool = True,
+    observe: Observer | None = None,
+    matrices: Mapping[Key, AbstractMatrix] | None = None,
+) -> Trace:
+    """The networks of an ensemble, forward.
+
+    Parameters
+    ----------
+    network : callable
+        The program.
+    parameters : Parameters
+    laws : Laws
+        Of its matrices.
+    x : Array, shape (N or 1, T, ..., M_0)
+        Inputs in the difference basis (:func:`mcnet.networks.inputs.differences`), with an axis for each of ``axes``.
+    axes : sequence of str
+        Names of the row axes after the input.
+    ensemble : Ensemble
+    sampler : str
+        ``conditioned`` or ``explicit``.
+    backward : bool
+        Whether a backward pass may follow.
+    keep : bool
+        See :class:`Settings`.
+    grams : bool
+        Whether products of the rows of seen vectors are wanted.
+    observe : callable, optional
+        Called with name and vector of everything seen.
+    matrices : mapping, optional
+        Matrices of an earlier run to go on with, as :attr:`Trace.matrices` has them.
+
+    Raises
+    ------
+    ProgramError
+        If the program is wrong, or has a law of matrices that the sampler does not have.
+    """
+    if sampler not in SAMPLERS:
+        raise ProgramError(f'sampler "{sampler}" is not known ({", ".join(SAMPLERS)})')
+    if x.ndim != len(axes) + 3:
+        raise ProgramError(f"inputs of axes input, {', '.join(axes)} have {len(axes) + 3} dimensions, got {x.ndim}")
+    sizes = {INPUT: int(x.shape[1]), **dict(zip(axes, (int(size) for size in x.shape[2:-1]), strict=True))}
+    plan = counted.count(network, parameters, laws, sizes, int(x.shape[-1]))
+    w = Sampled(parameters, laws, ensemble, Settings(sampler, backward, keep, grams, observe), plan, matrices or {})
+    start = w.input(x, sizes)
+    output = called(network, w, start, parameters)
+    counted.check_output(w, output)
+    if ("h", 0) not in w.seen:
+        w.see_as(("h", 0), start, x)
+    return Trace(ensemble, plan, w, output)
+
+
+class Sampled(AbstractInterpreter):
+    """The interpreter of sampled networks; see :func:`run`.
+
+    Attributes
+    ----------
+    ensemble : Ensemble
+    plan : Count
+    tape : list of Vector
+        All vectors in the order in which they were made, where a backward pass may follow.
+    asked : list of Question
+    layers : dict of name to Layer
+    drawn_matrices : dict of name to AbstractMatrix
+    seen : dict of name to Array
+        Products of rows per unit; empty arrays where they are not wanted.
+    vectors : dict of name to Vector
+        Those seen, where a backward pass may follow.
+    """
+
+    interpretation = "sampled"
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        laws: Laws,
+        ensemble: Ensemble,
+        settings: Settings,
+        plan: Count,
+        matrices: Mapping[Key, AbstractMatrix],
+    ) -> None:
+        super().__init__(parameters, parameters.width)
+        self.laws, self.ensemble, self.settings, self.plan = laws, ensemble, settings, plan
+        self.backend = ensemble.backend
+        self.tape: list[Vector] = []
+        self.asked: list[Question] = []
+        self.drawn_matrices: dict[Key, AbstractMatrix] = dict(matrices)
+        self.seen: dict[Key, Array | None] = {}
+        self.vectors: dict[Key, Vector] = {}
+        self._operations = Operations(self.backend, plan.mixes_inputs)
+        self._products: tuple[Vector | None, Array] = (None, None)
+
+    def input(self, x: Array, axes: Axes) -> Vector:
+        """The input vector."""
+        xp = self.backend.xp
+        value = xp.reshape(x, (x.shape[0], x.shape[1], -1, x.shape[-1]))
+        vector = Vector(self, axes, xp.astype(value, self.ensemble.dtype, copy=False), int(x.shape[-1]))
+        return self._kept(vector)
+
+    def _kept(self, vector: Vector) -> Vector:
+        if self.settings.backward:
+            self.tape.append(vector)
+        return vector
+
+    def _made(
+        self, step: Step, axes: Axes, parents: Sequence[Vector], fan: int = 0, taps: tuple[float, ...] = ()
+    ) -> Vector:
+        if not self.settings.backward:
+            return Vector(self, axes, step.value, fan or int(step.value.shape[3]), taps=taps)
+        units = int(step.value.shape[3])
+        return self._kept(Vector(self, axes, step.value, fan or units, tuple(parents), step.pull, step.push, taps))
+
+    # ------------------------------------------------------------ operations
+    def _combination(self, terms: list[tuple[float, Any]], constant: float) -> Vector:
+        vectors = [v for _, v in terms]
+        axes = joint_axes("a sum", vectors)
+        return self._made(self._operations.combination(terms, constant, axes), axes, vectors)
+
+    def _product(self, a: Any, b: Any) -> Vector:
+        axes = joint_axes("a product", [a, b])
+        return self._made(self._operations.product(a, b, axes), axes, (a, b))
+
+    def _apply(self, activation: Activation, v: Any) -> Vector:
+        return self._made(self._operations.elementwise(activation, v), v.axes, (v,))
+
+    def _rows(self, matrix: Matrix, v: Any, axis: str, axes: Axes) -> Vector:
+        return self._made(self._operations.mapped(matrix, v, axis), axes, (v,))
+
+    def _patches(self, v: Any, axes: tuple[str, ...], shifts: list[list[Matrix]], variances: list[float]) -> Vector:
+        step = self._operations.patches(v, axes, shifts, variances)
+        return self._made(step, v.axes, (v,), v.fan, tuple(variances))
+
+    def _concat(self, vectors: list[Any]) -> Vector:
+        return self._made(self._operations.concat(vectors), vectors[0].axes, vectors)
+
+    def _batch_norm(self, v: Any, epsilon: float) -> Vector:
+        return self._made(normalizing.batch_norm(self.backend, v, epsilon), v.axes, (v,))
+
+    def _layer_norm(self, v: Any, epsilon: float) -> Vector:
+        return self._made(normalizing.layer_norm(self.backend, v, epsilon, self.plan.mixes_inputs), v.axes, (v,))
+
+    def _attention(self, query: Any, key: Any, value: Any, axis: str, scale: float) -> Vector:
+        step = normalizing.attention(self.backend, query, key, value, axis, scale, self.plan.mixes_inputs)
+        return self._made(step, value.axes, (query, key, value))
+
+    def _draw(self, key: Key, variance: float, axes: Axes) -> Vector:
+        count = math.prod(axes.values())
+        ensemble, layer = self.ensemble, len(self._drawn)
+        normals = ensemble.normals(streams.DRAWS, layer, count, self.width, dtype=ensemble.dtype, first=(0, 0))
+        return self._kept(Vector(self, axes, normals[:, None, ...] * math.sqrt(variance), self.width))
+
+    def _probed(self, v: Any) -> Vector:
+        return v  # type: ignore[no-any-return]
+
+    def _see(self, key: Key, v: Any) -> None:
+        self.see_as(key, v, v.value)
+
+    def see_as(self, key: Key, v: Vector, value: Array) -> None:
+        """Note a vector; ``value``: the same in a better precision, or as it is."""
+        if self.settings.observe is not None:
+            self.settings.observe(key, v)
+        if self.settings.backward:
+            self.vectors[key] = v
+        self.seen[key] = None
+        if self.settings.grams:
+            xp = self.backend.xp
+            if value is v.value:
+                products = self._overlaps(v)
+            else:
+                flat = xp.reshape(value, (value.shape[0], -1, v.units))
+                products = overlaps(xp, flat, flat)
+            self.seen[key] = _zero_where_dead(xp, v.value, products / v.units)
+
+    # ------------------------------------------------------------ matrices
+    def layer(self, key: Key) -> Layer:
+        """Law and place in the streams of a matrix."""
+        law, asked = self.laws.of(key), self.matrices[key]
+        variance = law.sigma_w2 * asked.columns / asked.fan  # entries have variance sigma_w2 / fan
+        return Layer(asked.order, asked.units, asked.columns, law.law, variance, law.sigma_b2)
+
+    def _matrix(self, key: Key) -> AbstractMatrix:
+        known = self.drawn_matrices.get(key)
+        if known is not None:
+            return known
+        layer, use = self.layer(key), self.plan.matrices[key]
+        if self.settings.sampler == "conditioned":
+            if layer.law not in CONDITIONED_LAWS:
+                raise ProgramError(
+                    f'the matrix "{text_of(key)}" has weights "{layer.law}", which have no conditioned form: '
+                    'use sampler "explicit"'
+                )
+            backward = use.backward if self.settings.backward else 0
+            matrix = asked_matrix(layer, self.ensemble, use.forward, backward)
+        else:
+            again = self.settings.backward or use.asks > 1
+            matrix = ExplicitMatrix(layer, self.ensemble, self.settings.keep and again)
+        if self.settings.backward or use.asks > 1:
+            self.drawn_matrices[key] = matrix
+        return matrix
+
+    def _ask(self, key: Key, asked: Asked, v: Any) -> Vector:
+        xp, matrix, law = self.backend.xp, self._matrix(key), self.laws.of(key)
+        lead, inputs, sites, units = v.value.shape
+        question = xp.reshape(v.value, (lead, inputs * sites, units))
+        constants = self.constants(v.axes)
+        if isinstance(matrix, AskedGaussian):
+            answer = matrix.apply(question, constants, self._overlaps(v))
+        else:
+            answer = matrix.apply(question, constants)
+        answer = xp.reshape(answer, (answer.shape[0], inputs, sites, asked.units))
+        if law.sigma_b2 == 0.0:
+            answer = _zero_where_asked_zero(xp, v.value, answer)
+        mixing = self.plan.mixes_inputs
+
+        def pull(c: Array) -> list[Array]:
+            networks, functionals, inputs, sites, units = c.shape
+            flat = xp.reshape(c, (networks, functionals * inputs * sites, units))
+            y = matrix.apply_transpose(flat)
+            y = xp.reshape(y, (y.shape[0], functionals, inputs, sites, y.shape[2]))
+            return [y if mixing else _zero_where_asked_zero(xp, c, y)]
+
+        def push(tangents: Sequence[Array], inputs: int) -> Array:
+            (t,) = tangents
+            networks, directions, inputs, sites, units = t.shape
+            flat = xp.reshape(t, (networks, directions * inputs * sites, units))
+            u = matrix.apply(flat, self.backend.place(np.zeros(flat.shape[1])))
+            return xp.reshape(u, (u.shape[0], directions, inputs, sites, u.shape[2]))
+
+        made = self._made(Step(answer, pull, push), v.axes, (v,))
+        if self.settings.backward:
+            self.asked.append(Question(key, v, made, law))
+        return made
+
+    def constants(self, axes: Axes) -> Array:
+        """Multiples of the bias in the rows of an answer: 1 for an input, 0 for a difference of inputs; (R,)."""
+        first = np.eye(1, rows.inputs_of(axes))[0]
+        return self.backend.place(np.repeat(first, rows.sites_of(axes)))
+
+    def _overlaps(self, v: Vector) -> Array:
+        """Products of the rows of a vector, (N or 1, R, R), float64; the last ones are remembered."""
+        if self._products[0] is not v:
+            xp = self.backend.xp
+            flat = xp.reshape(v.value, (v.value.shape[0], -1, v.units))
+            self._products = (v, overlaps(xp, flat, flat))
+        return self._products[1]
+
+
+def dead(xp: Any, value: Array) -> Array | None:
+    """Rows (..., T, P, 1) whose vector is exactly zero, as in a dead layer; None where there is none."""
+    some = rows.to_plain(xp, value[..., : min(64, value.shape[-1])])
+    if not bool(xp.any(xp.all(some == 0.0, axis=-1))):  # most often, told by a few units
+        return None
+    return xp.max(xp.abs(rows.to_plain(xp, value)), axis=-1, keepdims=True) == 0.0
+
+
+def _zero_where_asked_zero(xp: Any, question: Array, answer: Array) -> Array:
+    """The answer to a vector that is exactly zero: exactly zero, not zero up to rounding.
+
+    In the difference basis its row is minus the row of input 0; rounding would turn phi'(0) on and off at random.
+    """
+    nothing = dead(xp, question)
+    return answer if nothing is None else xp.where(nothing, _nothing(xp, answer), answer)
+
+
+def _nothing(xp: Any, value: Array) -> Array:
+    """Rows of zero vectors in the difference basis, where row 0 is as it is: (..., 1 or T, P, M)."""
+    first = value[..., :1, :, :]
+    if value.shape[-3] == 1:
+        return xp.zeros_like(first)
+    return xp.concat([xp.zeros_like(first), *[-first] * (value.shape[-3] - 1)], axis=-3)
+
+
+def _zero_where_dead(xp: Any, value: Array, products: Array) -> Array:
+    """Of a vector that is exactly zero the length is exactly zero, whatever the order of the sums; (N, R, R)."""
+    nothing = dead(xp, value)
+    if nothing is None:
+        return products
+    lead, inputs, sites, _ = value.shape
+    flat = xp.reshape(nothing, (lead, inputs * sites, 1))
+    for _ in range(2):
+        split = xp.reshape(products, (products.shape[0], inputs, sites, products.shape[2]))
+        products = xp.where(flat, xp.reshape(_nothing(xp, split), products.shape), products)
+        products = xp.matrix_transpose(products)
+    return products

@@ -1,0 +1,322 @@
+"""What is read off sampled networks: Gram matrices, cotangents, tangent kernel, Jacobian, one step of training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mcnet import streams
+from mcnet.programs import rows
+from mcnet.programs.counted import Count
+from mcnet.programs.jacobian import Jacobian
+from mcnet.programs.names import INPUT, Key, Name, ProgramError, found_by_name, key_of
+from mcnet.programs.passes import powers, reached, reverse, tangents
+from mcnet.programs.questions import Gradient, Parameterization, TrainedMatrix, gradient, kernel_term
+from mcnet.programs.tape import Vector
+from mcnet.weights.laws import AbstractMatrix, Ensemble
+
+if TYPE_CHECKING:
+    from mcnet.programs.sampled import Sampled
+
+Array = Any
+
+
+@dataclass(frozen=True)
+class Backward:
+    """What a backward pass of all outputs gives.
+
+    Attributes
+    ----------
+    lengths : mapping of name to Array, (N, T, P), float64
+        Squared lengths of the cotangents of the outputs of input t at the rows p of a seen vector (summed over the
+        inputs of these rows where the program mixes inputs), mean over the outputs; divided by 4^exponent.
+    exponents : mapping of name to Array, (N or 1,)
+    kernel : Array or None, (N, Q, Q), float64
+        The tangent kernel; output k of input t is row k T + t. Outputs with rows beside the input count as that many
+        outputs.
+    cotangents : mapping of name to Array, (N, Q, T, P, M), float64
+        Those asked for: of output k and input t at all rows of a seen vector, plain.
+    """
+
+    lengths: Mapping[Key, Array]
+    exponents: Mapping[Key, Array]
+    kernel: Array | None
+    cotangents: Mapping[Key, Array]
+
+
+class Trace:
+    """Sampled networks with everything that was noted on the way; made by :func:`mcnet.programs.sampled.run`.
+
+    Attributes
+    ----------
+    ensemble : Ensemble
+    count : Count
+        The program on shapes.
+    """
+
+    def __init__(self, ensemble: Ensemble, count: Count, interpreter: Sampled, output: Vector) -> None:
+        self.ensemble, self.count = ensemble, count
+        self._w, self._output = interpreter, output
+        self._xp, self._backend = ensemble.backend.xp, ensemble.backend
+
+    @property
+    def seen(self) -> tuple[Key, ...]:
+        """Names of the vectors that the program sees, in their order."""
+        return tuple(self._w.seen)
+
+    @property
+    def matrices(self) -> Mapping[Key, AbstractMatrix]:
+        """The matrices, with all that they have answered."""
+        return self._w.drawn_matrices
+
+    def gram(self, name: Name) -> Array:
+        """Products of the rows of a seen vector per unit, in the difference basis of the inputs: (N or 1, R, R)."""
+        found = found_by_name(self._w.seen, name, "vector")
+        if found is None:
+            raise ProgramError("this run was made without products of rows: grams=True")
+        return found
+
+    def vector(self, name: Name) -> Vector:
+        """A seen vector."""
+        self._needs_tape("the vectors")
+        return found_by_name(self._w.vectors, name, "vector")
+
+    @property
+    def outputs(self) -> Array:
+        """f, plain, (N, C P, T): outputs times rows beside the input; of a probe its products. float64."""
+        xp = self._xp
+        value = rows.to_plain(xp, xp.astype(self._output.value, xp.float64))
+        if self.count.probed:
+            value = xp.expand_dims(xp.vecdot(value, xp.astype(self._probe()[:, None, ...], xp.float64)), axis=-1)
+        return self._by_output(value)
+
+    def backward(self, how: Parameterization | None = None, cotangents: Sequence[Name] = ()) -> Backward:
+        """Cotangents of all outputs, back to the first matrices.
+
+        Parameters
+        ----------
+        how : Parameterization, optional
+            Of the tangent kernel; without one none is made.
+        cotangents : sequence of names
+            Seen vectors whose cotangents are wanted themselves.
+
+        Notes
+        -----
+        Asked matrices answer new questions in every pass: what a second pass finds is the same to rounding.
+        """
+        self._needs_tape("a backward pass")
+        xp, mixing = self._xp, self.count.mixes_inputs
+        names = {id(v): [key for key, seen in self._w.vectors.items() if seen is v] for v in self._w.vectors.values()}
+        wanted = [key for name in cotangents for key in [key_of(name)] if self.vector(name)]
+        answers = _Answers(self, how)
+        lengths: dict[Key, Array] = {}
+        exponents: dict[Key, Array] = {}
+        kept: dict[Key, Array] = {}
+
+        def visit(v: Vector, c: Array, exponent: Array) -> None:
+            answers.visit(v, c, exponent)
+            if id(v) not in names:
+                return
+            wide = xp.astype(c, xp.float64)
+            wide = wide if mixing else rows.to_plain(xp, wide)
+            for key in names[id(v)]:
+                lengths[key], exponents[key] = self._lengths(wide), exponent
+                if key in wanted:
+                    kept[key] = self._by_functional(wide * powers(xp, exponent, wide))
+
+        reverse(self._backend, self._w.tape, (self._output, self._top()), answers.vectors, visit)
+        return Backward(lengths, exponents, answers.kernel if how else None, kept)
+
+    def kernel_product(self, v: Array, how: Parameterization) -> Array:
+        """Theta v without the kernel: one backward and one tangent pass.
+
+        Parameters
+        ----------
+        v : Array, shape (N or 1, C P, T)
+            As :attr:`outputs`.
+        how : Parameterization
+
+        Returns
+        -------
+        Array, shape (N, C P, T), float64
+        """
+        gradients, exponent = self._gradients(v, how)
+        xp = self._xp
+
+        asked = {id(one.answer): one for one in self._w.asked if one.key in gradients}
+
+        def own(vector: Vector) -> Array | None:
+            if id(vector) not in asked:
+                return None
+            x = asked[id(vector)].question
+            flat = xp.reshape(x.value, (x.value.shape[0], -1, x.units))
+            moved = gradients[asked[id(vector)].key].apply(flat, self._w.constants(x.axes))
+            shaped = xp.reshape(moved, (moved.shape[0], 1, *vector.value.shape[1:]))
+            return xp.astype(shaped, vector.value.dtype, copy=False)
+
+        moved = tangents(self._w.tape, {}, self._output, self._inputs, own)
+        if moved is None:
+            return xp.zeros_like(self.outputs)
+        plain = rows.to_plain(xp, xp.astype(moved[:, 0, ...], xp.float64))
+        if self.count.probed:
+            plain = xp.expand_dims(xp.vecdot(plain, xp.astype(self._probe()[:, None, ...], xp.float64)), axis=-1)
+        return self._by_output(plain) * powers(xp, exponent, plain[:, :, 0, :])
+
+    def trained(self, v: Array, how: Parameterization, learning_rate: float) -> Mapping[Key, AbstractMatrix]:
+        """The matrices after a step of gradient descent, to :func:`mcnet.programs.sampled.run` the networks again.
+
+        Parameters
+        ----------
+        v : Array, shape (N or 1, C P, T)
+            Derivatives of the loss with respect to :attr:`outputs`.
+        how : Parameterization
+        learning_rate : float
+
+        Notes
+        -----
+        W - eta alpha sum_a w_a x_a^T: a sum of few products, with matrices that are asked as with built ones.
+        """
+        gradients, exponent = self._gradients(v, how)
+        found: dict[Key, AbstractMatrix] = {}
+        for key, matrix in self.matrices.items():
+            if key not in gradients:
+                found[key] = matrix
+                continue
+            part = gradients[key]
+            step = Gradient(self._backend, part.w * powers(self._xp, exponent, part.w), part.x, part.alpha, part.beta)
+            before = matrix.steps if isinstance(matrix, TrainedMatrix) else ()
+            start = matrix.matrix if isinstance(matrix, TrainedMatrix) else matrix
+            found[key] = TrainedMatrix(self._backend, start, (*before, (step, learning_rate)))
+        return found
+
+    def jacobian(self, of: Name | None = None) -> Jacobian:
+        """Products with the Jacobian of a seen vector with respect to the input, at input 0.
+
+        Parameters
+        ----------
+        of : name, optional
+            Default: the last h.
+        """
+        self._needs_tape("a Jacobian")
+        if of is None:
+            layers = [key for key in self._w.vectors if key[0] == "h"]
+            of = max(layers, key=lambda key: key[1:])
+        target = self.vector(of)
+        inputs = self._inputs if self.count.mixes_inputs else 1
+        return Jacobian(self._backend, tuple(self._w.tape), target, inputs, self.count.mixes_inputs)
+
+    # ------------------------------------------------------------ parts
+    @property
+    def _inputs(self) -> int:
+        return self._output.axes[INPUT]
+
+    def _needs_tape(self, what: str) -> None:
+        if not self._w.settings.backward:
+            raise ProgramError(f"{what} of a run that keeps no vectors: backward=True")
+
+    def _by_output(self, value: Array) -> Array:
+        """(N, T, P, C) -> (N, C P, T)."""
+        xp = self._xp
+        turned = xp.permute_dims(value, (0, 3, 2, 1))
+        return xp.reshape(turned, (value.shape[0], -1, value.shape[1]))
+
+    def _probe(self) -> Array:
+        """The probe at the outputs, (N, 1, M)."""
+        units, layer = self._output.units, len(self._w.matrices) + 1
+        ensemble = self.ensemble
+        normals = ensemble.normals(streams.PROBES, layer, 1, units, dtype=ensemble.dtype, first=(0, 0))
+        return normals / units**0.5
+
+    def _top(self) -> Array:
+        """Cotangents of all outputs at the output vector."""
+        xp, inputs, sites = self._xp, self._inputs, rows.sites_of(self._output.axes)
+        probe = self._probe() if self.count.probed else None
+        units = self._output.units
+        outputs = 1 if probe is not None else units
+        eye = np.eye(outputs)
+        if self.count.mixes_inputs:
+            top = np.einsum("kc,pq,ts->kptsqc", eye, np.eye(sites), np.eye(inputs))
+            top = top.reshape(1, -1, inputs, sites, outputs)
+        else:
+            top = np.einsum("kc,pq,t->kptqc", eye, np.eye(sites), np.eye(1, inputs)[0])
+            top = top.reshape(1, -1, inputs, sites, outputs)
+        placed = xp.astype(self._backend.place(np.ascontiguousarray(top)), self.ensemble.dtype)
+        return placed if probe is None else placed * probe[:, None, None, ...]
+
+    def _lengths(self, wide: Array) -> Array:
+        """Mean over outputs of the squares of plain cotangents: (N, K, T, P, M) -> (N, T, P)."""
+        xp = self._xp
+        squares = xp.vecdot(wide, wide)
+        if self.count.mixes_inputs:  # functional (k, t) reaches all inputs
+            squares = xp.sum(squares, axis=2)
+            squares = xp.reshape(squares, (squares.shape[0], -1, self._inputs, squares.shape[2]))
+        return xp.mean(squares, axis=1)
+
+    def _by_functional(self, plain: Array) -> Array:
+        """(N, K, T, P, M) -> (N, K T, T, P, M): a cotangent for each functional and all rows."""
+        if self.count.mixes_inputs:
+            return plain
+        xp = self._xp
+        networks, functionals, inputs, sites, units = plain.shape
+        eye = self._backend.place(np.eye(inputs))
+        full = plain[:, :, None, ...] * eye[None, None, :, :, None, None]
+        return xp.reshape(full, (networks, functionals * inputs, inputs, sites, units))
+
+    def _gradients(self, v: Array, how: Parameterization) -> tuple[dict[Key, Gradient], Array]:
+        """Gradients of sum v f with respect to all matrices, divided by 2^exponent (N,), a common one."""
+        self._needs_tape("a gradient")
+        xp, output = self._xp, self._output
+        units = 1 if self.count.probed else output.units
+        split = xp.reshape(v, (v.shape[0], units, -1, v.shape[2]))  # (N, C, P, T)
+        top = xp.astype(xp.permute_dims(split, (0, 3, 2, 1))[:, None, ...], self.ensemble.dtype)  # (N, 1, T, P, C)
+        if self.count.probed:
+            top = top * self._probe()[:, None, None, ...]
+        if not self.count.mixes_inputs:
+            top = rows.to_difference(xp, top)
+        answers = _Answers(self, how, gradients=True)
+        reverse(self._backend, self._w.tape, (output, top), answers.vectors, answers.visit)
+        found = answers.gradients
+        exponent = self._backend.place(np.full(1, -np.inf))
+        for _, own in found.values():
+            exponent = xp.maximum(exponent, own)
+        common = {}
+        for key, (part, own) in found.items():
+            w = part.w * powers(xp, own - exponent, part.w)
+            common[key] = Gradient(self._backend, w, part.x, part.alpha, part.beta)
+        return common, exponent
+
+
+class _Answers:
+    """Collects the cotangents of all answers, and adds up what each matrix gives once it is complete."""
+
+    def __init__(self, trace: Trace, how: Parameterization | None, gradients: bool = False) -> None:
+        self._trace, self._how, self._wants_gradients = trace, how, gradients
+        w, output = trace._w, trace._output
+        there = reached(output, w.tape)
+        self._asked = [question for question in w.asked if id(question.answer) in there]
+        self._of = {id(question.answer): question for question in self._asked}
+        self._parts: dict[int, tuple[Array, Array]] = {}
+        self.kernel: Array = 0.0
+        self.gradients: dict[Key, tuple[Gradient, Array]] = {}
+
+    @property
+    def vectors(self) -> list[Vector]:
+        return [question.answer for question in self._asked]
+
+    def visit(self, v: Vector, c: Array, exponent: Array) -> None:
+        if self._how is None or id(v) not in self._of:
+            return
+        key = self._of[id(v)].key
+        self._parts[id(v)] = (c, exponent)
+        mine = [question for question in self._asked if question.key == key]
+        if not all(id(question.answer) in self._parts for question in mine):
+            return
+        parts = [self._parts.pop(id(question.answer)) for question in mine]
+        backend, mixing = self._trace.ensemble.backend, self._trace.count.mixes_inputs
+        if self._wants_gradients:
+            self.gradients[key] = gradient(backend, mine, parts, self._how, mixing)
+        else:
+            self.kernel = self.kernel + kernel_term(backend, mine, parts, self._how, mixing)

@@ -1,0 +1,348 @@
+"""Gaussian matrices that are asked, in float32: the state is the questions themselves and small factors in float64.
+
+The law, the streams and their rows are those of :class:`mcnet.weights.conditioned.ConditionedGaussian`, which keeps an
+orthonormal basis of its questions in float64. Here the basis is implied: with questions Q as rows, Q Q^T = C C^T by
+Cholesky and A = C^-1 Q, so that a question costs a few passes over its entries. What lies in the span of the questions
+before to 3e-7 of its length counts as inside; answers carry the rounding of float32.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from mcnet import streams
+from mcnet.backend import Backend
+from mcnet.weights.conditioned import conditioned_matrix
+from mcnet.weights.laws import AbstractMatrix, Array, Ensemble, Layer
+
+RANK_TOLERANCE = 1e-13
+"""A pivot below this share of a question's squared length is zero."""
+
+PAIRWISE = 4
+"""Up to so many products of two rows they are taken one by one: a call of BLAS costs as much."""
+
+COLUMNS = 1 << 12
+"""Columns of which overlaps are summed at a time."""
+
+PART = 1 << 18
+"""Entries of vectors whose overlaps are taken at a time."""
+
+LARGE = 1 << 16
+"""Entries of the rows of one network from which its products are a call of their own."""
+
+
+def asked_matrix(layer: Layer, ensemble: Ensemble, forward: int = 0, backward: int = 0) -> AbstractMatrix:
+    """The layer as a matrix that is asked; laws :data:`mcnet.weights.laws.CONDITIONED_LAWS`.
+
+    Parameters
+    ----------
+    layer : Layer
+    ensemble : Ensemble
+    forward, backward : int
+        How many questions to expect from either side: memory is taken once, and grows where there are more.
+    """
+    few = max(forward, backward) < min(layer.inputs, layer.units)
+    if layer.law == "gaussian" and ensemble.precision == "mixed" and few:
+        return AskedGaussian(layer, ensemble, forward, backward)
+    return conditioned_matrix(layer, ensemble)
+
+
+def overlaps(xp: Any, a: Array, b: Array) -> Array:
+    """a.b of all rows, summed in float64: (N or 1, r, n), (N or 1, k, n) -> (N, r, k).
+
+    Parts that stay in the cache, float64 copies included; a network's sums have one order whatever the batch.
+    """
+    lead, columns = max(a.shape[0], b.shape[0]), a.shape[2]
+    together = max(1, PART // ((a.shape[1] + b.shape[1]) * min(columns, COLUMNS)))
+    found = []
+    for first in range(0, lead, together):
+        some = slice(first, min(first + together, lead))
+        ours, theirs = (rows if rows.shape[0] == 1 else rows[some, ...] for rows in (a, b))
+        total: Array = None
+        for column in range(0, columns, COLUMNS):
+            here = slice(column, min(column + COLUMNS, columns))
+            part = _overlaps(xp, ours[:, :, here], None if a is b else theirs[:, :, here])
+            total = part if total is None else total + part
+        found.append(total)
+    return found[0] if len(found) == 1 else xp.concat(found, axis=0)
+
+
+def _overlaps(xp: Any, a: Array, b: Array | None) -> Array:
+    """The same of one part; None: of a with itself."""
+    a = xp.astype(a, xp.float64, copy=False)
+    b = a if b is None else xp.astype(b, xp.float64, copy=False)
+    rows, others = a.shape[1], b.shape[1]
+    if rows * others > PAIRWISE:
+        return xp.matmul(a, xp.matrix_transpose(b))
+    lead = max(a.shape[0], b.shape[0])
+    sums: dict[tuple[int, int], Array] = {}
+    for r in range(rows):
+        for k in range(others):
+            known = sums.get((k, r)) if a is b else None
+            sums[r, k] = xp.vecdot(a[:, r, :], b[:, k, :]) if known is None else known
+    return xp.reshape(xp.stack(list(sums.values()), axis=1), (lead, rows, others))
+
+
+def combined(xp: Any, coefficients: Array, rows: Array) -> Array:
+    """Sums of rows: (N or 1, r, k), (N or 1, k, n) -> (N, r, n), in the type of the rows."""
+    coefficients = xp.astype(coefficients, rows.dtype, copy=False)
+    if rows.shape[1] * rows.shape[2] < LARGE:
+        return xp.matmul(coefficients, rows)
+    lead = max(coefficients.shape[0], rows.shape[0])  # products of one network: those of a vector are faster so
+    each = [[part[n if part.shape[0] > 1 else 0, ...] for part in (coefficients, rows)] for n in range(lead)]
+    return xp.stack([xp.matmul(*pair) for pair in each], axis=0)
+
+
+class Factor:
+    """Q Q^T = C C^T of questions that come one block after the other; rows inside the span before have no pivot.
+
+    Attributes
+    ----------
+    c, inverse : Array, shape (N or 1, k, k), float64
+        C, and its inverse on the rows with a pivot (zero elsewhere).
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._xp = backend.xp
+        self.c = self.inverse = backend.place(np.empty((1, 0, 0)))
+
+    def grow(self, before: Array, square: Array) -> tuple[Array, Array, Array]:
+        """Add r questions.
+
+        Parameters
+        ----------
+        before : Array, shape (N or 1, r, k)
+            Their products with the questions before.
+        square : Array, shape (N or 1, r, r)
+            Their products with each other.
+
+        Returns
+        -------
+        tuple of Array
+            The new rows of C, (N, r, k) and (N, r, r), and the inverse of the latter on its pivots.
+        """
+        xp = self._xp
+        known = before.shape[2]
+        below = xp.matmul(before, xp.matrix_transpose(self.inverse)) if known else before
+        rest = square - xp.matmul(below, xp.matrix_transpose(below)) if known else square
+        corner, inverse = factored(xp, rest, xp.linalg.diagonal(square))
+        self.c = _joined(xp, self.c, below, corner)
+        down = -xp.matmul(inverse, xp.matmul(below, self.inverse)) if known else below
+        self.inverse = _joined(xp, self.inverse, down, inverse)
+        return below, corner, inverse
+
+
+def factored(xp: Any, square: Array, size: Array) -> tuple[Array, Array]:
+    """Lower Cholesky factor of (N, r, r), and its inverse on the rows with a pivot; ``size`` (N, r): of full rows."""
+    count = square.shape[1]
+    columns, rest = [], square
+    for t in range(count):
+        pivot = rest[:, t, t]
+        there = pivot > RANK_TOLERANCE * size[:, t]
+        scale = xp.where(there, 1.0 / xp.sqrt(xp.where(there, pivot, xp.ones_like(pivot))), xp.zeros_like(pivot))
+        column = rest[:, :, t] * scale[:, None]  # (N, r)
+        if t:
+            column = xp.concat([xp.zeros_like(column[:, :t]), column[:, t:]], axis=1)
+        columns.append(column)
+        if t + 1 < count:
+            rest = rest - column[:, :, None] * column[:, None, :]
+    c = xp.stack(columns, axis=2)
+    rows: list[Array] = []
+    for t in range(count):  # row t of the inverse: (e_t - sum_s c_ts row_s) / c_tt
+        unit = xp.zeros_like(c[:, t, :])
+        unit[:, t] = xp.ones_like(unit[:, t])
+        for s in range(t):
+            unit = unit - c[:, t, s : s + 1] * rows[s]
+        there = c[:, t, t : t + 1] > 0.0
+        rows.append(xp.where(there, unit / xp.where(there, c[:, t, t : t + 1], unit * 0.0 + 1.0), unit * 0.0))
+    return c, xp.stack(rows, axis=1)
+
+
+def _joined(xp: Any, corner: Array, below: Array, square: Array) -> Array:
+    """[[corner, 0], [below, square]]."""
+    if not corner.shape[1]:
+        return square
+    lead = max(corner.shape[0], below.shape[0], square.shape[0])
+    corner, below, square = (xp.broadcast_to(part, (lead, *part.shape[1:])) for part in (corner, below, square))
+    zero = xp.zeros_like(xp.matrix_transpose(below))
+    return xp.concat([xp.concat([corner, zero], axis=2), xp.concat([below, square], axis=2)], axis=1)
+
+
+class Rows:
+    """Vectors that are added block by block, each block a set of rows.
+
+    The first block is kept as it is; where more come they are copied to one array.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+    expected : int
+        Rows in all, as far as known.
+    """
+
+    def __init__(self, ensemble: Ensemble, expected: int) -> None:
+        self._xp, self._networks, self._expected = ensemble.backend.xp, ensemble.count, expected
+        self._block: Array | None = None
+        self._own = False
+        self.count = 0
+
+    def add(self, rows: Array) -> None:
+        """Add rows (N or 1, r, n)."""
+        count = self.count + rows.shape[1]
+        if self._block is None and count >= self._expected:
+            self._block = rows
+        else:
+            self._reserve(count, rows)
+            assert self._block is not None
+            self._block[:, self.count : count, :] = rows
+        self.count = count
+
+    def _reserve(self, count: int, like: Array) -> None:
+        if self._block is not None and self._own and self._block.shape[1] >= count:
+            return
+        size = max(count, self._expected, 2 * self.count)
+        grown = self._xp.empty_like(self._xp.broadcast_to(like[:1, :1, :], (self._networks, size, like.shape[2])))
+        if self._block is not None:
+            grown[:, : self.count, :] = self._block[:, : self.count, :]
+        self._block, self._own = grown, True
+
+    @property
+    def rows(self) -> Array:
+        """All of them, (N or 1, count, n)."""
+        assert self._block is not None
+        return self._block[:, : self.count, :]
+
+    def mixed(self, coefficients: Array) -> Array:
+        """coefficients @ rows, in the type of the rows."""
+        return combined(self._xp, coefficients, self.rows)
+
+
+class AskedGaussian:
+    """[W, b] with independent Gaussian entries, asked from both sides.
+
+    Parameters
+    ----------
+    layer : Layer
+    ensemble : Ensemble
+    forward, backward : int
+        See :func:`asked_matrix`.
+
+    Notes
+    -----
+    As in :class:`mcnet.weights.conditioned.ConditionedGaussian`, V = [W, b] D^-1 has standard normal entries and a new
+    unit question q orthogonal to A is answered by g - D (D^T g) + D (Y^T q). Here A = C^-1 Q and D = E^-1 B, so
+
+        D (Y^T q - D^T g) = [(Y^T q - D^T g) E^-1] B,     A Y^T = C^-1 (Q Y^T - C_21 A Y^T),
+
+    and the only passes over vectors are products with Q, B, U, Y and sums of their rows.
+    """
+
+    def __init__(self, layer: Layer, ensemble: Ensemble, forward: int, backward: int) -> None:
+        self._layer, self._ensemble = layer, ensemble
+        self._xp = ensemble.backend.xp
+        self._questions = Rows(ensemble, forward)  # x as asked, without scale
+        self._constants = ensemble.backend.place(np.empty(0))
+        self._answers = Rows(ensemble, forward)  # U: of the orthonormal questions
+        self._factor = Factor(ensemble.backend)
+        self._back_questions = Rows(ensemble, backward)
+        self._back_answers = Rows(ensemble, backward)  # Y without its bias coordinate
+        self._back_bias = ensemble.backend.place(np.empty((1, 0)))
+        self._back_factor = Factor(ensemble.backend)
+        self._settled = ensemble.backend.place(np.empty((1, 0, 0)))  # A Y^T = U D^T
+
+    def apply(self, x: Array, constants: Array, square: Array | None = None) -> Array:
+        """W x + constant b; see :class:`mcnet.weights.laws.AbstractMatrix`.
+
+        ``square``: the products of the rows of x with each other, (N or 1, T, T), where they are known.
+        """
+        xp, layer, own = self._xp, self._layer, self._questions
+        known = own.count
+        if square is None:
+            square = overlaps(xp, x, x)
+        before = overlaps(xp, x, own.rows) if known else xp.zeros_like(square[:, :, :0])
+        scale, bias = layer.sigma_w2 / layer.inputs, layer.sigma_b2
+        square = scale * square + bias * (constants[:, None] * constants[None, :])
+        before = scale * before + bias * (constants[:, None] * self._constants[None, :])
+        below, corner, inverse = self._factor.grow(before, square)
+        fresh = self._fresh(streams.FORWARD, x.shape[1], layer.units, (known, 0))
+        other = self._back_questions
+        if other.count:
+            asked = math.sqrt(scale) * overlaps(xp, x, self._back_answers.rows)
+            asked = asked + math.sqrt(bias) * (constants[:, None] * self._back_bias[:, None, :])
+            if known:
+                asked = asked - xp.matmul(below, self._settled)
+            told = xp.matmul(inverse, asked)  # (N, r, j)
+            surplus = xp.matmul(overlaps(xp, fresh, other.rows), xp.matrix_transpose(self._back_factor.inverse))
+            fresh = fresh + other.mixed(xp.matmul(told - surplus, self._back_factor.inverse))
+            self._settle(told, 1)
+        fresh = self._used(corner, fresh)
+        answer = combined(xp, corner, fresh)
+        if known:
+            answer = answer + self._answers.mixed(below)
+        own.add(x)
+        self._constants = xp.concat([self._constants, constants])
+        self._answers.add(fresh)
+        return answer
+
+    def apply_transpose(self, d: Array) -> Array:
+        """W^T d; see :class:`mcnet.weights.laws.AbstractMatrix`."""
+        xp, layer, own = self._xp, self._layer, self._back_questions
+        known = own.count
+        square = overlaps(xp, d, d)
+        before = overlaps(xp, d, own.rows) if known else xp.zeros_like(square[:, :, :0])
+        below, corner, inverse = self._back_factor.grow(before, square)
+        fresh = self._fresh(streams.BACKWARD, d.shape[1], layer.inputs, (known, 0))
+        extended = layer.sigma_b2 > 0.0
+        bias = xp.zeros_like(square[:, :, 0])
+        if extended:
+            where = (known, streams.BIAS_COLUMN)
+            bias = self._ensemble.normals(streams.BACKWARD, layer.index, d.shape[1], 1, dtype=xp.float64, first=where)[
+                :, :, 0
+            ]
+        other, deviation, shift = self._questions, layer.entry_deviation, math.sqrt(layer.sigma_b2)
+        if other.count:
+            asked = overlaps(xp, d, self._answers.rows)
+            if known:
+                asked = asked - xp.matmul(below, xp.matrix_transpose(self._settled))
+            told = xp.matmul(inverse, asked)  # (N, r, k)
+            surplus = deviation * overlaps(xp, fresh, other.rows) + shift * (bias[:, :, None] * self._constants)
+            surplus = xp.matmul(surplus, xp.matrix_transpose(self._factor.inverse))
+            coefficients = xp.matmul(told - surplus, self._factor.inverse)
+            fresh = fresh + other.mixed(deviation * coefficients)
+            bias = bias + shift * xp.vecdot(coefficients, self._constants)
+            self._settle(xp.matrix_transpose(told), 2)
+        fresh = self._used(corner, fresh)
+        answer = combined(xp, corner * deviation, fresh)
+        if known:
+            answer = answer + self._back_answers.mixed(below * deviation)
+        own.add(d)
+        self._back_answers.add(fresh)
+        there = xp.linalg.diagonal(corner) > 0.0
+        self._back_bias = _beside(xp, self._back_bias, xp.where(there, bias, xp.zeros_like(bias)), 1)
+        return answer
+
+    def _fresh(self, role: int, rows: int, columns: int, first: tuple[int, int]) -> Array:
+        ensemble = self._ensemble
+        return ensemble.normals(role, self._layer.index, rows, columns, dtype=ensemble.dtype, first=first)
+
+    def _used(self, corner: Array, fresh: Array) -> Array:
+        """Zero where a question lay in the span of those before."""
+        xp = self._xp
+        there = xp.linalg.diagonal(corner) > 0.0  # (N, r)
+        if bool(xp.all(there)):
+            return fresh
+        return xp.where(there[:, :, None], fresh, xp.zeros_like(fresh))
+
+    def _settle(self, told: Array, axis: int) -> None:
+        """A Y^T (N, k, j) with the products of new forward (axis 1) or backward (axis 2) questions."""
+        empty = not self._settled.shape[1] * self._settled.shape[2]
+        self._settled = told if empty else _beside(self._xp, self._settled, told, axis)
+
+
+def _beside(xp: Any, a: Array, b: Array, axis: int) -> Array:
+    """Joined along an axis, networks broadcast."""
+    lead = max(a.shape[0], b.shape[0])
+    return xp.concat([xp.broadcast_to(part, (lead, *part.shape[1:])) for part in (a, b)], axis=axis)
