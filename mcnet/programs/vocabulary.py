@@ -32,6 +32,13 @@ Vector = Any
 """A vector of the interpretation at hand."""
 
 
+OPERATIONS = (
+    *("ask", "phi", "apply", "mean", "rows", "shift", "patches", "concat", "batch_norm", "layer_norm", "attention"),
+    *("draw", "see"),
+)
+"""What a program may call of its interpreter."""
+
+
 class AbstractVector:
     """A vector of some units with rows; arithmetic works site by site.
 
@@ -133,6 +140,11 @@ class AbstractInterpreter:
         self.mixes_inputs = False
         self._drawn: set[Key] = set()
         self._names_seen: set[Key] = set()
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise ProgramError(f"w.{name} is not an operation; there are {', '.join(OPERATIONS)}")
 
     # ------------------------------------------------------------ what programs say
     def ask(self, name: Name, v: Vector, units: int | None = None) -> Vector:
