@@ -129,6 +129,8 @@ def free_product(e_a: ArrayLike, e_b: ArrayLike) -> Floats:
     if a.ndim != 1 or a.shape != b.shape:
         raise ValueError(f"e_a and e_b must be vectors of one length, M + 1, got shapes {a.shape} and {b.shape}")
     size = len(a) - 1
+    if size > 1000:
+        raise ValueError(f"M = {size}: binomial coefficients overflow above 1000; use log_jacobian_elementary")
     return np.asarray(a * b / np.array([float(math.comb(size, k)) for k in range(size + 1)]))
 
 
