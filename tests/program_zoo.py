@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mcnet import activations, streams
+from mcnet import activations, architectures, streams
 from mcnet.backend import Backend, get_backend
 from mcnet.programs import sampled
 from mcnet.programs.parameters import Law, Laws, Parameters
@@ -137,16 +137,19 @@ def transformer(w: Any, x: Any, p: Any) -> Any:
 
 
 class Case(NamedTuple):
-    """A program and the rows of its input."""
+    """A program and the rows of its input; ``given``: the values of its keys where it is an architecture's."""
 
     network: Any
     axes: dict[str, int]
     outputs: int | None = 1
     inputs: int = 2
+    given: dict[str, Any] | None = None
 
     @property
     def name(self) -> str:
-        return str(self.network.__name__)
+        if self.given is None:
+            return str(self.network.__name__)
+        return " ".join([self.network, *(str(value) for value in self.given.values())])
 
 
 CASES = [
@@ -166,7 +169,15 @@ CASES = [
 BY_NAME = {case.name: case for case in CASES}
 
 
+def shipped(name: str, *, outputs: int | None = 1, inputs: int = 2, **given: Any) -> Case:
+    """The program of an architecture that comes with mcnet, or with values of all parameters."""
+    made = Case(name, {}, outputs, inputs, given)
+    return made._replace(axes=architectures.lookup(name).axes(parameters(made)))
+
+
 def laws(parameters: Parameters) -> Laws:
+    if name := parameters.get("architecture"):
+        return architectures.lookup(name).laws_of(parameters)
     given = {
         "W": (1.5, 0.1),
         "V": (1.2, 0.05),
@@ -178,7 +189,13 @@ def laws(parameters: Parameters) -> Laws:
 
 def parameters(case: Case, **changes: Any) -> Parameters:
     values = {"width": WIDTH, "depth": 3, "sigma_w2": 1.3, "sigma_b2": 0.1, "activation": activations.get("tanh")}
-    return Parameters({**values, "outputs": case.outputs, **changes})
+    values = {**values, "outputs": case.outputs, **changes}
+    if case.given is None:
+        return Parameters(values)
+    found = architectures.lookup(case.network)
+    common = {"weights": "gaussian", "readout": "gaussian", **values, "architecture": case.network}
+    own = {name: value for name, value in case.given.items() if name in found.keys}
+    return found.parameters({**common, **{k: v for k, v in case.given.items() if k not in own}}, own)
 
 
 def inputs(case: Case, width: int, networks: int = 1, seed: int = 3) -> np.ndarray:
@@ -208,4 +225,5 @@ def run(
     who = Ensemble(backend, streams.seed_key(seed), start, start + networks, precision)
     x = backend.place(inputs(case, p.width)) if x is None else x
     names = tuple(case.axes)
-    return sampled.run(case.network, p, laws(p), x, names, who, sampler, backward=backward, **(options or {}))
+    network = case.network if case.given is None else architectures.lookup(case.network).network
+    return sampled.run(network, p, laws(p), x, names, who, sampler, backward=backward, **(options or {}))

@@ -17,10 +17,11 @@ A file ``gated.py``, used as ``mcnet run study.toml --plugin gated`` or imported
     register("gated", network, keys={"sigma_g2": 1.0}, laws={"G": ("sigma_g2", 0.0)})
 """
 
-from mcnet.architectures import dense
+from mcnet.architectures import convolution, dense, gru, lstm, minimal_rnn, recurrent, residual, transformer
 from mcnet.architectures.keys import Key, choice, custom, flag, number, whole
 from mcnet.architectures.registry import Architecture, lookup, names, register
 
 __all__ = ["Architecture", "Key", "choice", "custom", "flag", "lookup", "names", "number", "register", "whole"]
 
-dense.add()
+for module in (dense, residual, convolution, recurrent, minimal_rnn, gru, lstm, transformer):
+    module.add()
