@@ -10,14 +10,17 @@ E has entries of variance 1/M_0 and no bias; the readout acts on h^depth.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mcnet.architectures.keys import choice, custom
 from mcnet.architectures.registry import add as add_architecture
 from mcnet.programs.parameters import Parameters
 
-_SCALES = {"1/sqrt(depth)": lambda depth: 1.0 / math.sqrt(depth), "1/depth": lambda depth: 1.0 / depth}
+_SCALES: dict[str, Callable[[int], float]] = {
+    "1/sqrt(depth)": lambda depth: 1.0 / math.sqrt(depth),
+    "1/depth": lambda depth: 1.0 / depth,
+}
 _OVERFLOW = math.log(1e30)
 """Logarithm of the squared growth of the stream that is refused: float32 ends at 3e38."""
 

@@ -12,14 +12,14 @@ Vaswani et al. 2017; Noci et al. 2022, arXiv:2206.03126.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mcnet.architectures.keys import REQUIRED, custom, number, whole
 from mcnet.architectures.registry import add as add_architecture
 from mcnet.programs.parameters import Parameters
 
-_SCALES = {"1/sqrt": lambda n: 1.0 / math.sqrt(n), "1/n": lambda n: 1.0 / n}
+_SCALES: dict[str, Callable[[int], float]] = {"1/sqrt": lambda n: 1.0 / math.sqrt(n), "1/n": lambda n: 1.0 / n}
 
 
 def network(w: Any, x: Any, p: Any) -> Any:
