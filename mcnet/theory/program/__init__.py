@@ -1,0 +1,5 @@
+"""Theory by interpretation: the limit of infinite width, and what comes next in 1/M, of any program."""
+
+from mcnet.theory.program.limits import Limit, limit
+
+__all__ = ["Limit", "limit"]

@@ -1,0 +1,321 @@
+"""The interpretation of a program at infinite width: Gram matrices forward and backward, the tangent kernel.
+
+Its vectors are fields (:mod:`mcnet.theory.program.fields`); a backward pass follows the tape of the program with the
+same fields. Not covered are functions of vectors that are not Gaussian, products, normalisation and attention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcnet.activations import Activation
+from mcnet.programs.axes import Axes, joint_axes
+from mcnet.programs.names import Key, ProgramError
+from mcnet.programs.parameters import Law, Laws, Parameters
+from mcnet.programs.vocabulary import AbstractInterpreter, AbstractVector, Asked, Matrix
+from mcnet.theory.program import layout
+from mcnet.theory.program.fields import Algebra, Field, Question
+from mcnet.theory.program.means import Shape
+
+Floats = NDArray[np.float64]
+
+
+class NeedsPopulation(ProgramError):
+    """An operation that bivariate Gaussian means do not cover."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Units that are alike.
+
+    Attributes
+    ----------
+    share : float
+        How many they are, over the fan of the vector.
+    units : number
+        How many they are.
+    field : Field
+    tap : float
+        Of patches: the variance of the tap, whose root the field carries.
+    """
+
+    share: float
+    units: float
+    field: Field
+    tap: float = 1.0
+
+
+Cotangent = list[Field]
+"""One field for each part of a vector."""
+
+Pull = Callable[[Cotangent], list[Cotangent]]
+
+
+@dataclass(eq=False)
+class Vector(AbstractVector):
+    """A vector of infinitely many units.
+
+    Attributes
+    ----------
+    parts : tuple of Part
+    parents : tuple of Vector
+    pull : callable or None
+        Takes its cotangent to those of its parents.
+    """
+
+    interpreter: AbstractInterpreter
+    axes: Axes
+    units: float
+    fan: float
+    parts: tuple[Part, ...]
+    parents: tuple[Vector, ...] = ()
+    pull: Pull | None = None
+
+    @property
+    def question(self) -> Question:
+        """As a question."""
+        return Question(tuple((part.share, part.field) for part in self.parts))
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One question and its answer."""
+
+    key: Key
+    law: Law
+    question: Vector
+    answer: Vector
+
+
+class LimitInterpreter(AbstractInterpreter):
+    """A program at infinite width, forward.
+
+    Attributes
+    ----------
+    tape : list of Vector
+        In the order in which they were made.
+    asks : list of Ask
+    seen : dict of name to Vector
+    """
+
+    interpretation = "limit"
+
+    def __init__(self, parameters: Parameters, laws: Laws, inputs: int) -> None:
+        super().__init__(parameters, parameters.width)
+        self.laws, self.algebra, self.inputs = laws, Algebra(), inputs
+        self.tape: list[Vector] = []
+        self.asks: list[Ask] = []
+        self.seen: dict[Key, Vector] = {}
+        self._functionals = 0
+
+    def input(self, gram: Floats, axes: Axes) -> Vector:
+        """The input vector: Gaussian sites."""
+        return self._made(axes, self.width, self.algebra.given("input", gram))
+
+    def _made(
+        self, axes: Axes, units: float, one: Field, parents: Sequence[Vector] = (), pull: Pull | None = None
+    ) -> Vector:
+        return self._keep(axes, units, units, (Part(1.0, units, one),), parents, pull)
+
+    def _keep(
+        self,
+        axes: Axes,
+        units: float,
+        fan: float,
+        parts: tuple[Part, ...],
+        parents: Sequence[Vector],
+        pull: Pull | None,
+    ) -> Vector:
+        v = Vector(self, axes, units, fan, parts, tuple(parents), pull)
+        self.tape.append(v)
+        return v
+
+    # ------------------------------------------------------------ rows of cotangents
+    @property
+    def _alone(self) -> int | None:
+        """The number of inputs where the program does not mix them."""
+        return None if self.mixes_inputs else self.inputs
+
+    def _back(self, axes: Axes, matrix: Floats | float) -> Floats | float:
+        return layout.on_functionals(self._functionals, matrix)
+
+    def _cot_axes(self, axes: Axes) -> Axes:
+        return layout.of_cotangents(axes, self._alone)
+
+    # ------------------------------------------------------------ operations
+    def _combination(self, terms: list[tuple[float, Any]], constant: float) -> Vector:
+        vectors = [v for _, v in terms]
+        axes = joint_axes("a sum", vectors)
+        first = vectors[0]
+        for v in vectors:
+            if [part.units for part in v.parts] != [part.units for part in first.parts]:
+                raise ProgramError("limit: a sum of vectors put side by side in different ways")
+        moves = [_times(a, layout.spread(v.axes, axes)) for a, v in terms]
+        algebra, parts = self.algebra, []
+        for place, part in enumerate(first.parts):
+            summands = [(move, v.parts[place].field) for move, v in zip(moves, vectors, strict=True)]
+            parts.append(Part(part.share, part.units, algebra.sum(summands, constant)))
+
+        def pull(c: Cotangent) -> list[Cotangent]:
+            joint = self._cot_axes(axes)
+            found = []
+            for a, v in terms:
+                move = layout.spread(self._cot_axes(v.axes), joint)
+                back = self._back(axes, _times(a, move if isinstance(move, float) else move.T))
+                found.append([algebra.sum([(back, one)]) for one in c])
+            return found
+
+        return self._keep(axes, first.units, first.fan, tuple(parts), vectors, pull)
+
+    def _product(self, a: Any, b: Any) -> Any:
+        raise NeedsPopulation(self._sentence("the product of two vectors"))
+
+    def _apply(self, activation: Activation, v: Any) -> Vector:
+        shape = Shape(activation)
+        if not all(part.field.gaussian for part in v.parts):
+            raise NeedsPopulation(self._sentence(f"{activation.label} of a vector that is not Gaussian"))
+        algebra = self.algebra
+        parts = tuple(Part(part.share, part.units, algebra.function(shape, part.field)) for part in v.parts)
+
+        def pull(c: Cotangent) -> list[Cotangent]:
+            places = layout.places(v.axes, self._alone, self._functionals)
+            if not all(one.gaussian for one in c):
+                raise NeedsPopulation(self._sentence("a slope times a slope"))
+            pairs = zip(v.parts, c, strict=True)
+            return [[algebra.slope(shape.derivative, part.field, places, one) for part, one in pairs]]
+
+        return self._keep(v.axes, v.units, v.fan, parts, [v], pull)
+
+    def _rows(self, matrix: Matrix, v: Any, axis: str, axes: Axes) -> Vector:
+        move = layout.along(matrix, v.axes, axis)
+        algebra = self.algebra
+        parts = tuple(Part(part.share, part.units, algebra.sum([(move, part.field)])) for part in v.parts)
+
+        def pull(c: Cotangent) -> list[Cotangent]:
+            back = layout.along(matrix, self._cot_axes(v.axes), axis).T
+            return [[algebra.sum([(self._back(axes, back), one)]) for one in c]]
+
+        return self._keep(axes, v.units, v.fan, parts, [v], pull)
+
+    def _patches(self, v: Any, axes: tuple[str, ...], shifts: list[list[Matrix]], variances: list[float]) -> Vector:
+        algebra = self.algebra
+        taps = []  # for each tap what it does to rows, and to those of cotangents
+        for tap, share in zip(shifts, variances, strict=True):
+            taps.append([(axis, matrix) for axis, matrix in zip(axes, tap, strict=True)] + [("", share**0.5)])
+
+        def move(tap: list[Any], rows: Axes) -> Floats:
+            total: Any = tap[-1][1] * np.eye(layout.size_of(rows))
+            for axis, matrix in tap[:-1]:
+                total = layout.along(matrix, rows, axis) @ total
+            return np.asarray(total)
+
+        parts = tuple(
+            Part(part.share, part.units, algebra.sum([(move(tap, v.axes), part.field)]), variance)
+            for tap, variance in zip(taps, variances, strict=True)
+            for part in v.parts
+        )
+
+        def pull(c: Cotangent) -> list[Cotangent]:
+            count = len(v.parts)
+            backs = [self._back(v.axes, move(tap, self._cot_axes(v.axes)).T) for tap in taps]
+            return [
+                [algebra.sum([(back, c[k * count + j]) for k, back in enumerate(backs)]) for j in range(count)],
+            ]
+
+        return self._keep(v.axes, v.units * len(taps), v.fan, parts, [v], pull)
+
+    def _concat(self, vectors: list[Any]) -> Vector:
+        fan = sum(v.units for v in vectors)
+        parts = tuple(Part(part.units / fan, part.units, part.field) for v in vectors for part in v.parts)
+
+        def pull(c: Cotangent) -> list[Cotangent]:
+            found, start = [], 0
+            for v in vectors:
+                found.append(c[start : start + len(v.parts)])
+                start += len(v.parts)
+            return found
+
+        return self._keep(vectors[0].axes, fan, fan, parts, vectors, pull)
+
+    def _batch_norm(self, v: Any, epsilon: float) -> Any:
+        raise NeedsPopulation(self._sentence("batch_norm"))
+
+    def _layer_norm(self, v: Any, epsilon: float) -> Any:
+        raise NeedsPopulation(self._sentence("layer_norm"))
+
+    def _attention(self, query: Any, key: Any, value: Any, axis: str, scale: float) -> Any:
+        raise NeedsPopulation(self._sentence("attention"))
+
+    def _draw(self, key: Key, variance: float, axes: Axes) -> Vector:
+        rows = layout.size_of(axes)
+        return self._made(axes, self.width, self.algebra.given(("draw", key), variance * np.eye(rows)))
+
+    def _ask(self, key: Key, matrix: Asked, v: Any) -> Vector:
+        law, algebra = self.laws.of(key), self.algebra
+        answer = algebra.answer(("answer", key), v.question, law.sigma_w2, law.sigma_b2)
+        shares = [part.share for part in v.parts]
+
+        def pull(c: Cotangent) -> list[Cotangent]:
+            told = Question(((1.0, c[0]),))
+            families = [("back", key, place) for place in range(len(shares))]
+            pairs = zip(families, shares, strict=True)
+            return [[algebra.answer(family, told, law.sigma_w2 * share, 0.0) for family, share in pairs]]
+
+        made = self._made(v.axes, matrix.units, answer, [v], pull)
+        self.asks.append(Ask(key, law, v, made))
+        return made
+
+    def _probed(self, v: Any) -> Any:
+        return v
+
+    def _see(self, key: Key, v: Any) -> None:
+        self.seen[key] = v
+
+    def _sentence(self, operation: str) -> str:
+        return f"the limit by Gaussian means of pairs has no {operation}"
+
+    # ------------------------------------------------------------ backward
+    def cotangents(self, output: Vector, probed: bool) -> dict[int, Cotangent]:
+        """Cotangents of the rows of the output at all vectors that they reach, by id.
+
+        Parameters
+        ----------
+        output : Vector
+            What the program returned.
+        probed : bool
+            Whether its products with a random probe, of expected squared length 1, are the outputs.
+        """
+        if len(output.parts) > 1:
+            raise ProgramError("limit: the outputs are vectors put side by side; ask a readout")
+        top_axes = self._cot_axes(output.axes)
+        rows = layout.size_of(top_axes)
+        self._functionals = rows if self.mixes_inputs else rows // self.inputs
+        count = self._functionals * rows
+        if self.mixes_inputs:
+            ones = np.eye(rows).reshape(count)
+        else:
+            sites = rows // self.inputs
+            ones = np.repeat(np.eye(sites)[:, None, :], self.inputs, axis=1).reshape(count)
+        # of a readout: one unit, the cotangent is 1; of a probe: the same random direction for all inputs
+        top = self.algebra.given("top", np.outer(ones, ones))
+        found: dict[int, Cotangent] = {id(output): [top]}
+        for v in reversed(self.tape):
+            if id(v) not in found or v.pull is None:
+                continue
+            for parent, part in zip(v.parents, v.pull(found[id(v)]), strict=True):
+                known = found.get(id(parent))
+                found[id(parent)] = (
+                    part
+                    if known is None
+                    else [self.algebra.sum([(1.0, a), (1.0, b)]) for a, b in zip(known, part, strict=True)]
+                )
+        return found
+
+
+def _times(a: float, matrix: Floats | float) -> Floats | float:
+    return a * matrix
