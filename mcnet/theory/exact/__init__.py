@@ -7,11 +7,14 @@ from mcnet.theory.exact.characteristic import (
     jacobian_elementary,
     log_jacobian_elementary,
 )
+from mcnet.theory.exact.residual import linear_residual_jacobian, relu_residual_lengths
 
 __all__ = [
     "characteristic_polynomial",
     "characteristic_zeros",
     "free_product",
     "jacobian_elementary",
+    "linear_residual_jacobian",
     "log_jacobian_elementary",
+    "relu_residual_lengths",
 ]
