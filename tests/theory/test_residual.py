@@ -218,7 +218,7 @@ def test_laws_of_large_depth(block: residual.Block) -> None:
 
 
 def test_correlations_with_a_strong_bias() -> None:
-    """The root of c*(sigma_v2 + sigma_c2) = sigma_v2 (2/pi) asin c* + sigma_c2; two powers, not told apart at such depths."""
+    """The root of c (sigma_v2 + sigma_c2) = sigma_v2 (2/pi) asin c + sigma_c2; its two powers are close."""
     block = residual.Block("two", "erf", 1.5, 0.3, 1.0, 1.0, 0.8, 1.6)
     law = residual.correlation_law(block)
     np.testing.assert_allclose(2.4 * law.limit, 0.8 * 2 / math.pi * math.asin(law.limit) + 1.6, rtol=1e-13)
