@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import TypeVar
@@ -35,17 +36,23 @@ def key_of(name: Name) -> Key:
         If it is no name.
     """
     if isinstance(name, str):
-        found = re.fullmatch(r"(.*?[^0-9])([0-9]+)", name)
-        parts: Key = (found[1], int(found[2])) if found else (name,)
-    elif isinstance(name, tuple):
-        parts = name
-    else:
+        return _split(name)
+    if not isinstance(name, tuple):
         raise ProgramError(f'a name is a text or a tuple as ("W", 1), not {name!r}')
-    if not parts or not isinstance(parts[0], str) or not parts[0]:
+    if not name or type(name[0]) is not str or not name[0]:
         raise ProgramError(f'a name begins with a text, as "W" or ("W", 1); got {name!r}')
-    if not all(isinstance(part, str) or (isinstance(part, int) and not isinstance(part, bool)) for part in parts):
-        raise ProgramError(f"a name is made of texts and whole numbers, got {name!r}")
-    return parts
+    for part in name:
+        if type(part) is not int and type(part) is not str:
+            raise ProgramError(f"a name is made of texts and whole numbers, got {name!r}")
+    return name
+
+
+@functools.cache
+def _split(name: str) -> Key:
+    if not name:
+        raise ProgramError('a name is a text as "W1", not an empty one')
+    found = re.fullmatch(r"(.*?[^0-9])([0-9]+)", name)
+    return (found[1], int(found[2])) if found else (name,)
 
 
 def text_of(key: Key) -> str:

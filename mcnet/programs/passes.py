@@ -1,7 +1,7 @@
 """Backward and tangent passes over the tape of a sampled program.
 
-Cotangents of a network are divided by a power of two of its own wherever they leave a comfortable range, so that they
-neither overflow nor vanish in float32 however fast they grow: an array comes with the exponents (N,).
+Cotangents of a network are divided by a power of two of its own where they leave a comfortable range at the answer of a
+matrix, so that they neither overflow nor vanish in float32 however fast they grow: an array comes with exponents (N,).
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ def reverse(
     for v in reversed(tape):
         if id(v) not in known:
             continue
-        c, exponent = _in_range(xp, *known.pop(id(v)))
+        c, exponent = known.pop(id(v))
+        if v.answer:
+            c, exponent = _in_range(xp, c, exponent)
         visit(v, c, exponent)
         if v.pull is None or not any(id(parent) in leading for parent in v.parents):
             continue

@@ -51,6 +51,26 @@ def to_difference(xp: Any, rows: Array) -> Array:
     return out
 
 
+def differences_of(rows: Array) -> Array:
+    """As :func:`to_difference`, in place."""
+    if rows.shape[-3] > 1:
+        rows[..., 1:, :, :] -= rows[..., :1, :, :]
+    return rows
+
+
+def plain_lengths(xp: Any, inputs: int, sites: int, products: Array) -> Array:
+    """Squared lengths of the inputs themselves from products in the difference basis: (N, T P, T P) -> (N, T P)."""
+    own = xp.linalg.diagonal(products)
+    if inputs == 1:
+        return own
+    split = xp.reshape(products, (-1, inputs, sites, inputs, sites))
+    cross = xp.linalg.diagonal(split[:, :, :, 0, :])  # with the first input, (N, T, P)
+    own = xp.reshape(own, (-1, inputs, sites))
+    first = own[:, :1, :]
+    lengths = xp.concat([first, first + 2.0 * cross[:, 1:, :] + own[:, 1:, :]], axis=1)
+    return xp.reshape(lengths, (-1, inputs * sites))
+
+
 def multiplied(xp: Any, rows: Array, plain: Array, difference: Array | None = None) -> Array:
     """Site by site: rows in the difference basis times a factor that is given plainly, in the difference basis.
 

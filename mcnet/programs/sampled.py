@@ -36,13 +36,16 @@ from mcnet.programs.questions import Question
 from mcnet.programs.tape import Operations, Step, Vector
 from mcnet.programs.trace import Trace
 from mcnet.programs.vocabulary import AbstractInterpreter, Asked, Axes, Matrix, joint_axes
-from mcnet.weights.asked import AskedGaussian, asked_matrix, overlaps
+from mcnet.weights.asked import AskedGaussian, asked_matrix
 from mcnet.weights.explicit import ExplicitMatrix
 from mcnet.weights.laws import CONDITIONED_LAWS, AbstractMatrix, Ensemble, Layer
 
 Array = Any
 Observer = Callable[[Key, Vector], None]
 """Called with every vector that the program sees, while it is there."""
+
+DEAD = 1e-9
+"""A row is looked at whether it is exactly zero where its squared length is below this share of another one."""
 
 SAMPLERS = ("conditioned", "explicit")
 
@@ -251,7 +254,7 @@ class Sampled(AbstractInterpreter):
                 products = self._overlaps(v)
             else:
                 flat = xp.reshape(value, (value.shape[0], -1, v.units))
-                products = overlaps(xp, flat, flat)
+                products = self.backend.overlaps(flat, flat)
             self.seen[key] = _zero_where_dead(xp, v.value, products / v.units)
 
     # ------------------------------------------------------------ matrices
@@ -310,6 +313,7 @@ class Sampled(AbstractInterpreter):
             return xp.reshape(u, (u.shape[0], directions, inputs, sites, u.shape[2]))
 
         made = self._made(Step(answer, pull, push), v.axes, (v,))
+        made.answer = True
         if self.settings.backward:
             self.asked.append(Question(key, v, made, law))
         return made
@@ -324,7 +328,7 @@ class Sampled(AbstractInterpreter):
         if self._products[0] is not v:
             xp = self.backend.xp
             flat = xp.reshape(v.value, (v.value.shape[0], -1, v.units))
-            self._products = (v, overlaps(xp, flat, flat))
+            self._products = (v, self.backend.overlaps(flat, flat))
         return self._products[1]
 
 
@@ -355,6 +359,9 @@ def _nothing(xp: Any, value: Array) -> Array:
 
 def _zero_where_dead(xp: Any, value: Array, products: Array) -> Array:
     """Of a vector that is exactly zero the length is exactly zero, whatever the order of the sums; (N, R, R)."""
+    lengths = rows.plain_lengths(xp, value.shape[1], value.shape[2], products)
+    if not bool(xp.any(lengths <= DEAD * xp.max(lengths, axis=1, keepdims=True))):
+        return products
     nothing = dead(xp, value)
     if nothing is None:
         return products

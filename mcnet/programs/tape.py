@@ -43,6 +43,8 @@ class Vector(AbstractVector):
         What it was made from; empty where no backward pass is to follow.
     taps : tuple of float
         Of patches: variance of the taps, which take equal shares of the units in turn.
+    answer : bool
+        Whether it is the answer of a matrix.
     """
 
     interpreter: AbstractInterpreter
@@ -53,6 +55,7 @@ class Vector(AbstractVector):
     pull: Pull | None = None
     push: Push | None = None
     taps: tuple[float, ...] = ()
+    answer: bool = False
 
     def __post_init__(self) -> None:
         self.units = int(self.value.shape[3])
@@ -140,7 +143,10 @@ class Operations:
         xp, backend = self.backend.xp, self.backend
         plain = rows.to_plain(xp, v.value)
         mathematics = backend.mathematics(plain)
-        value = rows.to_difference(xp, activation.phi(plain, mathematics))
+        made = activation.phi(plain, mathematics)
+        if made is v.value:  # an activation may give back what it was given
+            made = xp.asarray(made, copy=True)
+        value = rows.differences_of(made)
         known: list[Array] = []
 
         def slope() -> Array:

@@ -15,6 +15,7 @@ from mcnet.programs.jacobian import Jacobian
 from mcnet.programs.names import INPUT, Key, Name, ProgramError, found_by_name, key_of
 from mcnet.programs.passes import powers, reached, reverse, tangents
 from mcnet.programs.questions import Gradient, Parameterization, TrainedMatrix, gradient, kernel_term
+from mcnet.programs.rows import plain_lengths
 from mcnet.programs.tape import Vector
 from mcnet.weights.laws import AbstractMatrix, Ensemble
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from mcnet.programs.sampled import Sampled
 
 Array = Any
+
+FEW_ROWS = 8
+"""Up to so many rows all their products take less time than a copy in float64."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,12 @@ class Trace:
             value = xp.expand_dims(xp.vecdot(value, xp.astype(self._probe()[:, None, ...], xp.float64)), axis=-1)
         return self._by_output(value)
 
-    def backward(self, how: Parameterization | None = None, cotangents: Sequence[Name] = ()) -> Backward:
+    def backward(
+        self,
+        how: Parameterization | None = None,
+        cotangents: Sequence[Name] = (),
+        families: Sequence[str] | None = None,
+    ) -> Backward:
         """Cotangents of all outputs, back to the first matrices.
 
         Parameters
@@ -102,6 +111,8 @@ class Trace:
             Of the tangent kernel; without one none is made.
         cotangents : sequence of names
             Seen vectors whose cotangents are wanted themselves.
+        families : sequence of str, optional
+            Names, as ``"u"``, of the seen vectors whose lengths are wanted; default: all.
 
         Notes
         -----
@@ -120,11 +131,12 @@ class Trace:
             answers.visit(v, c, exponent)
             if id(v) not in names:
                 return
-            wide = xp.astype(c, xp.float64)
-            wide = wide if mixing else rows.to_plain(xp, wide)
             for key in names[id(v)]:
-                lengths[key], exponents[key] = self._lengths(wide), exponent
+                if families is None or key[0] in families:
+                    lengths[key], exponents[key] = self._lengths(c), exponent
                 if key in wanted:
+                    wide = xp.astype(c, xp.float64)
+                    wide = wide if mixing else rows.to_plain(xp, wide)
                     kept[key] = self._by_functional(wide * powers(xp, exponent, wide))
 
         reverse(self._backend, self._w.tape, (self._output, self._top()), answers.vectors, visit)
@@ -246,13 +258,21 @@ class Trace:
         placed = xp.astype(self._backend.place(np.ascontiguousarray(top)), self.ensemble.dtype)
         return placed if probe is None else placed * probe[:, None, None, ...]
 
-    def _lengths(self, wide: Array) -> Array:
-        """Mean over outputs of the squares of plain cotangents: (N, K, T, P, M) -> (N, T, P)."""
-        xp = self._xp
-        squares = xp.vecdot(wide, wide)
-        if self.count.mixes_inputs:  # functional (k, t) reaches all inputs
+    def _lengths(self, c: Array) -> Array:
+        """Mean over outputs of the squares of cotangents: (N, K, T, P, M) -> (N, T, P), float64."""
+        xp, mixing = self._xp, self.count.mixes_inputs
+        networks, functionals, inputs, sites, units = c.shape
+        if not mixing and inputs * sites <= FEW_ROWS:
+            flat = xp.reshape(c, (networks * functionals, inputs * sites, units))
+            squares = plain_lengths(xp, inputs, sites, self._backend.overlaps(flat, flat))
+            squares = xp.reshape(squares, (networks, functionals, inputs, sites))
+        else:
+            wide = xp.astype(c, xp.float64)
+            wide = wide if mixing else rows.to_plain(xp, wide)
+            squares = xp.vecdot(wide, wide)
+        if mixing:  # functional (k, t) reaches all inputs
             squares = xp.sum(squares, axis=2)
-            squares = xp.reshape(squares, (squares.shape[0], -1, self._inputs, squares.shape[2]))
+            squares = xp.reshape(squares, (networks, -1, self._inputs, sites))
         return xp.mean(squares, axis=1)
 
     def _by_functional(self, plain: Array) -> Array:

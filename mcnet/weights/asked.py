@@ -21,15 +21,6 @@ from mcnet.weights.laws import AbstractMatrix, Array, Ensemble, Layer
 RANK_TOLERANCE = 1e-13
 """A pivot below this share of a question's squared length is zero."""
 
-PAIRWISE = 4
-"""Up to so many products of two rows they are taken one by one: a call of BLAS costs as much."""
-
-COLUMNS = 1 << 12
-"""Columns of which overlaps are summed at a time."""
-
-PART = 1 << 18
-"""Entries of vectors whose overlaps are taken at a time."""
-
 LARGE = 1 << 16
 """Entries of the rows of one network from which its products are a call of their own."""
 
@@ -48,42 +39,6 @@ def asked_matrix(layer: Layer, ensemble: Ensemble, forward: int = 0, backward: i
     if layer.law == "gaussian" and ensemble.precision == "mixed" and few:
         return AskedGaussian(layer, ensemble, forward, backward)
     return conditioned_matrix(layer, ensemble)
-
-
-def overlaps(xp: Any, a: Array, b: Array) -> Array:
-    """a.b of all rows, summed in float64: (N or 1, r, n), (N or 1, k, n) -> (N, r, k).
-
-    Parts that stay in the cache, float64 copies included; a network's sums have one order whatever the batch.
-    """
-    lead, columns = max(a.shape[0], b.shape[0]), a.shape[2]
-    together = max(1, PART // ((a.shape[1] + b.shape[1]) * min(columns, COLUMNS)))
-    found = []
-    for first in range(0, lead, together):
-        some = slice(first, min(first + together, lead))
-        ours, theirs = (rows if rows.shape[0] == 1 else rows[some, ...] for rows in (a, b))
-        total: Array = None
-        for column in range(0, columns, COLUMNS):
-            here = slice(column, min(column + COLUMNS, columns))
-            part = _overlaps(xp, ours[:, :, here], None if a is b else theirs[:, :, here])
-            total = part if total is None else total + part
-        found.append(total)
-    return found[0] if len(found) == 1 else xp.concat(found, axis=0)
-
-
-def _overlaps(xp: Any, a: Array, b: Array | None) -> Array:
-    """The same of one part; None: of a with itself."""
-    a = xp.astype(a, xp.float64, copy=False)
-    b = a if b is None else xp.astype(b, xp.float64, copy=False)
-    rows, others = a.shape[1], b.shape[1]
-    if rows * others > PAIRWISE:
-        return xp.matmul(a, xp.matrix_transpose(b))
-    lead = max(a.shape[0], b.shape[0])
-    sums: dict[tuple[int, int], Array] = {}
-    for r in range(rows):
-        for k in range(others):
-            known = sums.get((k, r)) if a is b else None
-            sums[r, k] = xp.vecdot(a[:, r, :], b[:, k, :]) if known is None else known
-    return xp.reshape(xp.stack(list(sums.values()), axis=1), (lead, rows, others))
 
 
 def combined(xp: Any, coefficients: Array, rows: Array) -> Array:
@@ -137,28 +92,21 @@ class Factor:
 
 def factored(xp: Any, square: Array, size: Array) -> tuple[Array, Array]:
     """Lower Cholesky factor of (N, r, r), and its inverse on the rows with a pivot; ``size`` (N, r): of full rows."""
-    count = square.shape[1]
-    columns, rest = [], square
-    for t in range(count):
+    rest = xp.asarray(square, copy=True)
+    c, inverse = xp.zeros_like(rest), xp.zeros_like(rest)
+    one = xp.ones_like(rest[:, 0, 0])
+    for t in range(rest.shape[1]):
         pivot = rest[:, t, t]
         there = pivot > RANK_TOLERANCE * size[:, t]
-        scale = xp.where(there, 1.0 / xp.sqrt(xp.where(there, pivot, xp.ones_like(pivot))), xp.zeros_like(pivot))
-        column = rest[:, :, t] * scale[:, None]  # (N, r)
+        scale = xp.where(there, 1.0 / xp.sqrt(xp.where(there, pivot, one)), 0.0 * one)
+        c[:, t:, t] = rest[:, t:, t] * scale[:, None]
+        below = c[:, t + 1 :, t]
+        rest[:, t + 1 :, t + 1 :] -= below[:, :, None] * below[:, None, :]
+        inverse[:, t, t] = scale  # row t of the inverse: (e_t - sum_s c_ts row_s) / c_tt
         if t:
-            column = xp.concat([xp.zeros_like(column[:, :t]), column[:, t:]], axis=1)
-        columns.append(column)
-        if t + 1 < count:
-            rest = rest - column[:, :, None] * column[:, None, :]
-    c = xp.stack(columns, axis=2)
-    rows: list[Array] = []
-    for t in range(count):  # row t of the inverse: (e_t - sum_s c_ts row_s) / c_tt
-        unit = xp.zeros_like(c[:, t, :])
-        unit[:, t] = xp.ones_like(unit[:, t])
-        for s in range(t):
-            unit = unit - c[:, t, s : s + 1] * rows[s]
-        there = c[:, t, t : t + 1] > 0.0
-        rows.append(xp.where(there, unit / xp.where(there, c[:, t, t : t + 1], unit * 0.0 + 1.0), unit * 0.0))
-    return c, xp.stack(rows, axis=1)
+            before = xp.matmul(c[:, t : t + 1, :t], inverse[:, :t, :t])
+            inverse[:, t, :t] = -scale[:, None] * before[:, 0, :]
+    return c, inverse
 
 
 def _joined(xp: Any, corner: Array, below: Array, square: Array) -> Array:
@@ -204,7 +152,7 @@ class Rows:
         if self._block is not None and self._own and self._block.shape[1] >= count:
             return
         size = max(count, self._expected, 2 * self.count)
-        grown = self._xp.empty_like(self._xp.broadcast_to(like[:1, :1, :], (self._networks, size, like.shape[2])))
+        grown = self._xp.tile(like[:1, :1, :], (self._networks, size, 1))  # in C order, as a broadcast one is not
         if self._block is not None:
             grown[:, : self.count, :] = self._block[:, : self.count, :]
         self._block, self._own = grown, True
@@ -242,7 +190,7 @@ class AskedGaussian:
 
     def __init__(self, layer: Layer, ensemble: Ensemble, forward: int, backward: int) -> None:
         self._layer, self._ensemble = layer, ensemble
-        self._xp = ensemble.backend.xp
+        self._xp, self._overlaps = ensemble.backend.xp, ensemble.backend.overlaps
         self._questions = Rows(ensemble, forward)  # x as asked, without scale
         self._constants = ensemble.backend.place(np.empty(0))
         self._answers = Rows(ensemble, forward)  # U: of the orthonormal questions
@@ -261,8 +209,8 @@ class AskedGaussian:
         xp, layer, own = self._xp, self._layer, self._questions
         known = own.count
         if square is None:
-            square = overlaps(xp, x, x)
-        before = overlaps(xp, x, own.rows) if known else xp.zeros_like(square[:, :, :0])
+            square = self._overlaps(x, x)
+        before = self._overlaps(x, own.rows) if known else xp.zeros_like(square[:, :, :0])
         scale, bias = layer.sigma_w2 / layer.inputs, layer.sigma_b2
         square = scale * square + bias * (constants[:, None] * constants[None, :])
         before = scale * before + bias * (constants[:, None] * self._constants[None, :])
@@ -270,12 +218,12 @@ class AskedGaussian:
         fresh = self._fresh(streams.FORWARD, x.shape[1], layer.units, (known, 0))
         other = self._back_questions
         if other.count:
-            asked = math.sqrt(scale) * overlaps(xp, x, self._back_answers.rows)
+            asked = math.sqrt(scale) * self._overlaps(x, self._back_answers.rows)
             asked = asked + math.sqrt(bias) * (constants[:, None] * self._back_bias[:, None, :])
             if known:
                 asked = asked - xp.matmul(below, self._settled)
             told = xp.matmul(inverse, asked)  # (N, r, j)
-            surplus = xp.matmul(overlaps(xp, fresh, other.rows), xp.matrix_transpose(self._back_factor.inverse))
+            surplus = xp.matmul(self._overlaps(fresh, other.rows), xp.matrix_transpose(self._back_factor.inverse))
             fresh = fresh + other.mixed(xp.matmul(told - surplus, self._back_factor.inverse))
             self._settle(told, 1)
         fresh = self._used(corner, fresh)
@@ -291,8 +239,8 @@ class AskedGaussian:
         """W^T d; see :class:`mcnet.weights.laws.AbstractMatrix`."""
         xp, layer, own = self._xp, self._layer, self._back_questions
         known = own.count
-        square = overlaps(xp, d, d)
-        before = overlaps(xp, d, own.rows) if known else xp.zeros_like(square[:, :, :0])
+        square = self._overlaps(d, d)
+        before = self._overlaps(d, own.rows) if known else xp.zeros_like(square[:, :, :0])
         below, corner, inverse = self._back_factor.grow(before, square)
         fresh = self._fresh(streams.BACKWARD, d.shape[1], layer.inputs, (known, 0))
         extended = layer.sigma_b2 > 0.0
@@ -304,11 +252,11 @@ class AskedGaussian:
             ]
         other, deviation, shift = self._questions, layer.entry_deviation, math.sqrt(layer.sigma_b2)
         if other.count:
-            asked = overlaps(xp, d, self._answers.rows)
+            asked = self._overlaps(d, self._answers.rows)
             if known:
                 asked = asked - xp.matmul(below, xp.matrix_transpose(self._settled))
             told = xp.matmul(inverse, asked)  # (N, r, k)
-            surplus = deviation * overlaps(xp, fresh, other.rows) + shift * (bias[:, :, None] * self._constants)
+            surplus = deviation * self._overlaps(fresh, other.rows) + shift * (bias[:, :, None] * self._constants)
             surplus = xp.matmul(surplus, xp.matrix_transpose(self._factor.inverse))
             coefficients = xp.matmul(told - surplus, self._factor.inverse)
             fresh = fresh + other.mixed(deviation * coefficients)
