@@ -7,14 +7,24 @@ from mcnet.theory.exact.characteristic import (
     jacobian_elementary,
     log_jacobian_elementary,
 )
+from mcnet.theory.exact.convolution import (
+    GramMoments,
+    linear_convolution_grams,
+    linear_convolution_spread,
+    relu_convolution_lengths,
+)
 from mcnet.theory.exact.residual import linear_residual_jacobian, relu_residual_lengths
 
 __all__ = [
+    "GramMoments",
     "characteristic_polynomial",
     "characteristic_zeros",
     "free_product",
     "jacobian_elementary",
+    "linear_convolution_grams",
+    "linear_convolution_spread",
     "linear_residual_jacobian",
     "log_jacobian_elementary",
+    "relu_convolution_lengths",
     "relu_residual_lengths",
 ]
