@@ -13,8 +13,8 @@ from mcnet_analysis.statistics.estimate import Floats
 
 from mcnet import activations
 from mcnet.activations.table import Activation
+from mcnet.coordinates import COORDINATES, DENSE
 from mcnet.dataset import attributes
-from mcnet.point import DENSE
 
 if TYPE_CHECKING:
     import xarray
@@ -22,27 +22,11 @@ if TYPE_CHECKING:
 MAX_INPUTS = 4  # with more, the first four inputs and the pairs between them are analysed
 MAX_LAYERS = 12  # layers that enter tables and covariances; curves show all
 
-# Coordinates of a point that describe its law (width apart) and are shown wherever a point is named.
-LAW = (
-    "architecture",
-    "depth",
-    "activation",
-    "weights",
-    "sigma_w2",
-    "sigma_b2",
-    "normalization",
-    "readout",
-    "outputs",
-    "parameterization",
-    "train_biases",
-    "input_kind",
-    "inputs",
-    "q0",
-    "c0",
-    "fresh",
-)
+LAW = tuple(each.name for each in COORDINATES if each.name not in ("width", "input_dimension"))
+"""Coordinates that describe the law of a point and are shown wherever it is named; keys of architectures follow."""
+
 _EXACT_KINDS = ("single", "pair")  # lengths and correlation hold exactly, whatever the directions
-_TRUTH = ("train_biases", "fresh")
+_TRUTH = tuple(each.name for each in COORDINATES if each.dtype == "bool")
 
 
 @dataclass(frozen=True)
@@ -82,6 +66,11 @@ class Setting:
     @property
     def inputs(self) -> int:
         return int(self.law["inputs"])
+
+    @property
+    def keys(self) -> dict[str, Any]:
+        """The keys of the architecture."""
+        return {name: value for name, value in self.law.items() if name not in LAW and value is not None}
 
     @property
     def why_no_theory(self) -> str | None:
@@ -163,9 +152,10 @@ def settings(tree: xarray.DataTree) -> tuple[Setting, ...]:
     root = tree.to_dataset()
     known = attributes.known_activations(root.attrs)
     grams = root["input_gram"].values if "input_gram" in root else None
+    names = (*LAW, *attributes.keys(root.attrs))
     result = []
     for i in range(root.sizes["point"]):
-        law = {name: _plain(root[name].values[i]) for name in LAW if name in root}
+        law = {name: _plain(root[name].values[i]) for name in names if name in root}
         law.update({name: bool(law[name]) for name in _TRUTH})
         label = str(law["activation"])
         result.append(

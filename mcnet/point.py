@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from mcnet.activations.table import Activation
-from mcnet.errors import UsageError
+from mcnet.coordinates import COORDINATES
 
-DENSE = "dense"
-"""The architecture that the fused kernels and the theory of dense networks are for."""
+
+def frozen(value: Any) -> Any:
+    """A value of an architecture's key that can be hashed: lists as tuples, tables as pairs sorted by name."""
+    if isinstance(value, Mapping):
+        return tuple((str(name), frozen(entry)) for name, entry in sorted(value.items()))
+    return tuple(map(frozen, value)) if isinstance(value, list | tuple) else value
+
+
+def thawed(value: Any) -> Any:
+    """The value that :func:`frozen` made hashable."""
+    if not isinstance(value, tuple):
+        return value
+    table = value and all(isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) for pair in value)
+    return {name: thawed(entry) for name, entry in value} if table else [thawed(entry) for entry in value]
 
 
 @dataclass(frozen=True)
@@ -49,7 +62,8 @@ class Point:
     """The physical parameters of an ensemble of networks (design conventions: depth hidden layers of one width).
 
     ``outputs`` is None where there is no readout; ``parameterization`` and ``train_biases`` say how the tangent kernel
-    is read off a network and do not change the network itself.
+    is read off a network and do not change the network itself. ``parameters`` are the keys of the architecture with
+    their values, sorted by name; keys that are not set are absent.
     """
 
     architecture: str
@@ -65,6 +79,7 @@ class Point:
     normalization: str = "none"
     parameterization: str = "standard"
     train_biases: bool = False
+    parameters: tuple[tuple[str, Any], ...] = ()
 
     @cached_property
     def physics(self) -> dict[str, Any]:
@@ -85,17 +100,18 @@ class Point:
             "outputs": self.outputs,
             "readout": self.readout if self.outputs else None,
             "normalization": self.normalization,
+            **({"parameters": self.keys} if self.parameters else {}),
         }
 
-    def require_dense(self) -> None:
-        """Refuse an architecture that would be taken for a dense network.
+    @property
+    def keys(self) -> dict[str, Any]:
+        """The keys of the architecture, as plain values."""
+        return {name: thawed(value) for name, value in self.parameters}
 
-        Raises
-        ------
-        UsageError
-        """
-        if self.architecture != DENSE:
-            raise UsageError(f'architecture "{self.architecture}" is not known ("{DENSE}")')
+    @cached_property
+    def coordinates(self) -> dict[str, Any]:
+        """All coordinates by name, as plain values: those of :data:`COORDINATES`, then the keys of the architecture."""
+        return {each.name: each.of(self) for each in COORDINATES} | self.keys
 
     @cached_property
     def key(self) -> int:

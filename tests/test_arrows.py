@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {"mcnet": ROOT / "mcnet", "mcnet_analysis": ROOT / "analysis"}
 
-BASE = {"activations", "errors", "point", "request", "streams", "variables"}
+BASE = {"activations", "coordinates", "errors", "point", "request", "streams", "variables"}
 """What every room may import: names and numbers, no work."""
 
 # What each room may import besides itself and the base. A room is a package, or a module at the root.
@@ -25,15 +25,15 @@ ALLOWED: dict[str, set[str]] = {
     "programs": {"weights", "networks", "backend", "kernels"},
     "architectures": {"programs"},
     "observables": {"architectures", "programs", "networks", "weights", "backend", "kernels"},
-    "scenario": {"theory", "observables", "architectures"},
-    "plan": {"scenario", "observables"},
+    "scenario": {"theory", "observables", "architectures", "programs"},
+    "plan": {"scenario", "observables", "architectures"},
     "files": set(),
     "machine": set(),
     "progress": set(),
     "provenance": set(),
     "plugins": {"files"},
     "storage": {"plan", "files", "machine", "plugins"},
-    "dataset": {"storage", "plan", "scenario", "observables", "provenance", "files"},
+    "dataset": {"storage", "plan", "scenario", "observables", "architectures", "provenance", "files"},
     "engine": {
         *("dataset", "storage", "plan", "scenario", "observables", "networks", "backend", "kernels"),
         *("files", "machine", "plugins", "progress", "provenance"),

@@ -10,6 +10,8 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from mcnet_analysis.judge.family import Judged
 
+from mcnet.coordinates import COORDINATES, DENSE
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -67,11 +69,17 @@ def legend(axis: Axes, **where: Any) -> None:
 def distinguish(judged: Judged, families: Sequence[Judged]) -> str:
     """What of a law differs among families; the activation if nothing does."""
     law = judged.family.first.law
+    words = [each.name for each in COORDINATES if each.name in law and each.swept and each.dtype == "str"]
     parts = []
-    for name, before in (("activation", ""), ("weights", ""), ("normalization", ""), ("depth", "depth ")):
-        if len({each.family.first.law[name] for each in families}) > 1:
-            parts.append(f"{before}{law[name]}")
+    for name in (*words, "depth", *judged.family.first.keys):
+        if len({each.family.first.law.get(name) for each in families}) > 1:
+            parts.append(str(law[name]) if name in words else f"{name} {law[name]}")
     return ", ".join(parts) or str(law["activation"])
+
+
+def _key(item: tuple[str, Any]) -> str:
+    name, value = item
+    return f"{name} = {value:.4g}" if isinstance(value, float) else f"{name} = {value}"
 
 
 def describe(judged: Judged) -> str:
@@ -84,7 +92,11 @@ def describe(judged: Judged) -> str:
         inputs = f"{law['inputs']} inputs, {inputs}"
     if law["normalization"] != "none":
         inputs += f", normalisation {law['normalization']}"
+    first = judged.family.first
+    own = (
+        "" if law["architecture"] == DENSE else f"{', '.join([law['architecture'], *map(_key, first.keys.items())])}, "
+    )
     return (
-        f"{law['activation']}, {law['weights']} weights, depth {law['depth']}, σ_w² = {law['sigma_w2']:.4g}, "
+        f"{own}{law['activation']}, {law['weights']} weights, depth {law['depth']}, σ_w² = {law['sigma_w2']:.4g}, "
         f"σ_b² = {law['sigma_b2']:.4g}, {inputs}"
     )

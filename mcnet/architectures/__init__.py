@@ -19,9 +19,23 @@ A file ``gated.py``, used as ``mcnet run study.toml --plugin gated`` or imported
 
 from mcnet.architectures import convolution, dense, gru, lstm, minimal_rnn, recurrent, residual, transformer
 from mcnet.architectures.keys import Key, choice, custom, flag, number, whole
+from mcnet.architectures.program import Program, of
 from mcnet.architectures.registry import Architecture, lookup, names, register
 
-__all__ = ["Architecture", "Key", "choice", "custom", "flag", "lookup", "names", "number", "register", "whole"]
+__all__ = [
+    "Architecture",
+    "Key",
+    "Program",
+    "choice",
+    "custom",
+    "flag",
+    "lookup",
+    "names",
+    "number",
+    "of",
+    "register",
+    "whole",
+]
 
 for module in (dense, residual, convolution, recurrent, minimal_rnn, gru, lstm, transformer):
     module.add()

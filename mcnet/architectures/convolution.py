@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from mcnet.architectures.keys import REQUIRED, choice, custom, whole
+from mcnet.architectures.keys import choice, custom, whole
 from mcnet.architectures.registry import add as add_architecture
+from mcnet.coordinates import LAWS, REQUIRED
 from mcnet.programs.parameters import Parameters
 
 
@@ -112,4 +113,5 @@ def add() -> None:
         laws=laws,
         axes=axes,
         check=check,
+        weights=(*LAWS, "delta-orthogonal"),
     )

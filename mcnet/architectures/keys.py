@@ -8,26 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mcnet.coordinates import COORDINATES, REQUIRED, Coordinate
 from mcnet.programs.names import ProgramError
 from mcnet.programs.parameters import Parameters
 
-RESERVED = frozenset(
-    (
-        *("architecture", "activation", "depth", "inputs", "normalization", "outputs", "parameterization", "readout"),
-        *("sigma_b2", "sigma_w2", "train_biases", "weights", "width"),
-    )
-)
+RESERVED = frozenset(name for each in COORDINATES for name in (each.name, each.written)) | {"values", "path", "points"}
 """Names that mean something for every architecture."""
-
-
-class _Required:
-    """The default of a key that must be given."""
-
-    def __repr__(self) -> str:
-        return "required"
-
-
-REQUIRED: Any = _Required()
 
 
 @dataclass(frozen=True)
@@ -50,6 +36,10 @@ class Key:
     explanation: str
     complaint: Callable[[Any], str | None]
     resolve: Callable[[Any, Parameters], Any] | None = None
+
+    def coordinate(self, name: str) -> Coordinate:
+        """The key as a coordinate of points: a scenario may give it, or sweep it."""
+        return Coordinate(name, "any", self.explanation, name, swept=True, default=self.default, check=self.complaint)
 
 
 def number(

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mcnet.architectures.keys import REQUIRED, Key, complaints, key_of
+from mcnet.architectures.keys import Key, complaints, key_of
+from mcnet.coordinates import LAWS, REQUIRED, Coordinate
 from mcnet.programs import verifying
 from mcnet.programs.axes import Axes
 from mcnet.programs.counted import Count, count
@@ -37,6 +38,8 @@ class Architecture:
         Parameters -> names and sizes of the row axes after the input.
     check : callable
         Parameters -> sentences about values that do not go together; empty if they do.
+    weights : tuple of str
+        Laws that its matrices may have.
     """
 
     name: str
@@ -45,6 +48,12 @@ class Architecture:
     laws: Callable[[Parameters], Given]
     axes: Callable[[Parameters], Axes]
     check: Callable[[Parameters], Sequence[str]]
+    weights: tuple[str, ...]
+
+    @property
+    def coordinates(self) -> tuple[Coordinate, ...]:
+        """Its keys as coordinates of points."""
+        return tuple(key.coordinate(name) for name, key in self.keys.items())
 
     def complaints(self, given: Given) -> list[tuple[str, str]]:
         """What is wrong with the values of its keys: pairs of key and sentence."""
@@ -69,16 +78,20 @@ class Architecture:
         wrong = [sentence for _, sentence in self.complaints(given)]
         if wrong:
             raise ProgramError(f'architecture "{self.name}": {"; ".join(wrong)}')
+        parameters = self.resolved(common, given)
+        wrong = list(self.check(parameters))
+        if wrong:
+            raise ProgramError(f'architecture "{self.name}": {"; ".join(wrong)}')
+        return parameters
+
+    def resolved(self, common: Given, given: Given) -> Parameters:
+        """The same for values that are right one by one; :attr:`check` says whether they go together."""
         values = {name: given.get(name, key.default) for name, key in self.keys.items()}
         plain = Parameters({**common, **values})
         resolved = {
             name: key.resolve(values[name], plain) for name, key in self.keys.items() if key.resolve is not None
         }
-        parameters = plain.replaced(**resolved)
-        wrong = list(self.check(parameters))
-        if wrong:
-            raise ProgramError(f'architecture "{self.name}": {"; ".join(wrong)}')
-        return parameters
+        return plain.replaced(**resolved)
 
     def laws_of(self, parameters: Parameters) -> Laws:
         """The laws of all matrices."""
@@ -111,6 +124,7 @@ def register(
     laws: Given | Callable[[Parameters], Given] | None = None,
     axes: Given | Callable[[Parameters], Axes] | None = None,
     check: Callable[[Parameters], Sequence[str]] | None = None,
+    weights: tuple[str, ...] = LAWS,
     example: Given | None = None,
 ) -> None:
     """Add an architecture to the table.
@@ -130,6 +144,8 @@ def register(
         Row axes of the input after the axis of inputs: name to size; in a mapping a text is the name of a key.
     check : callable
         Parameters -> sentences about values that do not go together.
+    weights : tuple of str
+        Laws that ``weights`` in a scenario may be.
     example : mapping
         Values of keys that have no default, for the trial at registration.
 
@@ -144,7 +160,7 @@ def register(
     The program is run on shapes and on two small sampled networks. A name can be registered again by the same file or
     notebook.
     """
-    made = _made(name, network, keys, laws, axes, check)
+    made = _made(name, network, keys, laws, axes, check, weights)
     _try(made, example or {})
     _TABLE[name] = made
 
@@ -157,9 +173,10 @@ def add(
     laws: Given | Callable[[Parameters], Given] | None = None,
     axes: Given | Callable[[Parameters], Axes] | None = None,
     check: Callable[[Parameters], Sequence[str]] | None = None,
+    weights: tuple[str, ...] = LAWS,
 ) -> None:
     """Add one that comes with mcnet: as :func:`register`, without the trial, which the tests make."""
-    _TABLE[name] = _made(name, network, keys, laws, axes, check)
+    _TABLE[name] = _made(name, network, keys, laws, axes, check, weights)
 
 
 def lookup(name: str) -> Architecture:
@@ -189,6 +206,7 @@ def _made(
     laws: Given | Callable[[Parameters], Given] | None,
     axes: Given | Callable[[Parameters], Axes] | None,
     check: Callable[[Parameters], Sequence[str]] | None,
+    weights: tuple[str, ...],
 ) -> Architecture:
     if not isinstance(name, str) or not re.fullmatch("[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise ProgramError(f'architecture name "{name}": use lower-case letters, digits and "-"')
@@ -201,7 +219,7 @@ def _made(
         described = {key: key_of(key, given) for key, given in (keys or {}).items()}
     except ProgramError as error:
         raise ProgramError(f'architecture "{name}": {error}') from None
-    return Architecture(name, network, described, _looked_up(laws), _looked_up(axes), check or (lambda p: ()))
+    return Architecture(name, network, described, _looked_up(laws), _looked_up(axes), check or (lambda p: ()), weights)
 
 
 def _looked_up(given: Given | Callable[[Parameters], Any] | None) -> Callable[[Parameters], Any]:

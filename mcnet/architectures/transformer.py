@@ -15,8 +15,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mcnet.architectures.keys import REQUIRED, custom, number, whole
+from mcnet.architectures.keys import custom, number, whole
 from mcnet.architectures.registry import add as add_architecture
+from mcnet.coordinates import REQUIRED
 from mcnet.programs.parameters import Parameters
 
 _SCALES: dict[str, Callable[[int], float]] = {"1/sqrt": lambda n: 1.0 / math.sqrt(n), "1/n": lambda n: 1.0 / n}

@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mcnet.coordinates import DENSE, SWEPT
+
 if TYPE_CHECKING:
     from mcnet.point import Point
 
-_NAMES = ("activation", "weights", "normalization", "width", "depth", "sigma_w2", "sigma_b2")
+SHOWN = (*SWEPT, "inputs", "q0", "c0", "outputs")
+"""Coordinates that name a point; of a network that is not dense also its architecture and the keys of that."""
 
 
 def coordinates(point: Point) -> dict[str, Any]:
     """The coordinates of a point that a sweep may run over, and its inputs."""
-    values = {name: getattr(point, name) for name in _NAMES}
-    return {
-        **values,
-        "activation": point.activation.label,
-        "inputs": point.inputs.count,
-        "q0": point.inputs.q0,
-        "c0": point.inputs.c0,
-        "outputs": point.outputs,
-    }
+    known = point.coordinates
+    own = {} if point.architecture == DENSE else {"architecture": point.architecture, **point.keys}
+    return {**own, **{name: known[name] for name in SHOWN}}
 
 
 def varying(points: Sequence[Mapping[str, Any]]) -> list[str]:

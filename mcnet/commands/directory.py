@@ -8,8 +8,10 @@ from typing import Any
 
 from mcnet.commands.coordinates import varying
 from mcnet.commands.text import duration, number, plural, table, target_text
+from mcnet.coordinates import COORDINATES, SWEPT
 
-_LAW = ("activation", "weights", "depth", "sigma_w2", "sigma_b2", "normalization")
+_LAW = tuple(name for name in SWEPT if name != "width")
+_KNOWN = {"widths", *(each.name for each in COORDINATES)}
 _ROWS = 40
 _ZERO = 1e-12  # rounding of a coefficient that vanishes
 
@@ -38,9 +40,10 @@ def status_text(status: Mapping[str, Any]) -> str:
 def _named(parameters: Mapping[str, Any], points: list[Mapping[str, Any]]) -> str:
     """The parameters that tell a point from the others."""
     told = []
-    for name in ("width", "depth", "sigma_w2", "sigma_b2", "weights", "activation", "normalization"):
-        value = parameters[name]
-        if name in ("width", "sigma_w2") or any(point["parameters"][name] != value for point in points):
+    everything = [{**point["parameters"], **point["parameters"].get("parameters", {})} for point in points]
+    for name in (*SWEPT, *parameters.get("parameters", {})):
+        value = {**parameters, **parameters.get("parameters", {})}[name]
+        if name in ("width", "sigma_w2") or any(point.get(name) != value for point in everything):
             told.append(f"{name} {number(value) if isinstance(value, float) else value}")
     return ", ".join(told)
 
@@ -112,7 +115,9 @@ def analysis_text(document: Mapping[str, Any]) -> str:
 
 
 def _law(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: row["point"][name] for name in _LAW if name in row["point"]}
+    """What tells laws apart: what a sweep may run over but the width, and the keys of the architecture."""
+    point = row["point"]
+    return {name: point[name] for name in (*_LAW, *(name for name in point if name not in _KNOWN)) if name in point}
 
 
 def _spectra_text(spectra: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -147,7 +152,7 @@ def _with_error(value: float, error: float | None) -> str:
 
 
 def _place(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: entry["point"].get(name) for name in ("width", "inputs", *_LAW)}
+    return {**{name: entry["point"].get(name) for name in ("width", "inputs")}, **_law(entry)}
 
 
 def _quantity(row: Mapping[str, Any]) -> str:

@@ -9,26 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mcnet.commands.coordinates import varying
+from mcnet.commands.coordinates import SHOWN, varying
 from mcnet.commands.text import plural, table
+from mcnet.dataset.attributes import keys
 from mcnet.errors import DataError, UsageError
 from mcnet.scenario.fields import suggestion
 
 if TYPE_CHECKING:
     import xarray
 
-_COORDINATES = (
-    "activation",
-    "weights",
-    "normalization",
-    "width",
-    "depth",
-    "sigma_w2",
-    "sigma_b2",
-    "q0",
-    "c0",
-    "outputs",
-)
 _INDICES = ("input", "pair", "layer", "output", "input_a", "input_b", "rank", "order")
 _ROWS = 200
 
@@ -58,7 +47,8 @@ def inspect(directory: Path, point: str | None, variable: str | None, layer: int
 
     held = status(directory) if directory.is_dir() else {}
     tree = open_dataset(directory)
-    chosen = _chosen(tree, _wanted(point))
+    names = tuple(name for name in (*keys(tree.attrs), *SHOWN) if name in tree.coords)
+    chosen = _chosen(tree, _wanted(point, names))
     arrays = {
         str(name): array
         for group in tree.children.values()
@@ -72,7 +62,7 @@ def inspect(directory: Path, point: str | None, variable: str | None, layer: int
         )
     rows = []
     for index in chosen:
-        named = {name: _plain(tree.coords[name].values[index]) for name in _COORDINATES if name in tree.coords}
+        named = {name: _plain(tree.coords[name].values[index]) for name in names}
         for name, array in arrays.items() if variable is None else [(variable, arrays[variable])]:
             try:
                 entries = _entries(array, index, variable is None, layer)
@@ -84,18 +74,19 @@ def inspect(directory: Path, point: str | None, variable: str | None, layer: int
         "shards": held.get("shards"),
         "shards_planned": held.get("shards_planned"),
         "points": len(chosen),
+        "coordinates": names,
         "rows": rows,
     }
 
 
-def _wanted(text: str | None) -> dict[str, str]:
+def _wanted(text: str | None, names: tuple[str, ...]) -> dict[str, str]:
     wanted = {}
     for part in filter(None, (text or "").split(",")):
         name, equals, value = part.partition("=")
-        if not equals or name.strip() not in _COORDINATES:
+        if not equals or name.strip() not in names:
             raise UsageError(
                 f"--point {text}: write name=value,... with names of coordinates."
-                f"{suggestion(name.strip(), _COORDINATES)} ({', '.join(_COORDINATES)})"
+                f"{suggestion(name.strip(), names)} ({', '.join(names)})"
             )
         wanted[name.strip()] = value.strip()
     return wanted
@@ -122,7 +113,7 @@ def _chosen(tree: xarray.DataTree, wanted: Mapping[str, str]) -> list[int]:
         return kept
     name = next(iter(wanted))
     values = dict.fromkeys(str(_plain(value)) for value in tree.coords[name].values)
-    raise UsageError(f"--point: no point is so. {name} is one of {', '.join(values)}.")
+    raise UsageError(f"--point: no point matches. {name} is one of {', '.join(values)}.")
 
 
 def _entries(array: xarray.DataArray, index: int, only_last: bool, layer: int | None) -> list[dict[str, Any]]:
@@ -170,7 +161,7 @@ def _plain(value: Any) -> Any:
 def text(result: dict[str, Any]) -> str:
     """The means as a table."""
     rows = result["rows"]
-    names = [name for name in varying(rows) if name in _COORDINATES]
+    names = [name for name in varying(rows) if name in result["coordinates"]]
     columns = (*names, "variable", *_INDICES, "networks", "mean", "error", "spread")
     lines = [{name: row.get(name) for name in columns if any(name in other for other in rows)} for row in rows[:_ROWS]]
     held = plural(result["points"], "point")

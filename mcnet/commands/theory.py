@@ -14,7 +14,8 @@ from mcnet import plugins
 from mcnet.activations.table import Activation
 from mcnet.commands.coordinates import coordinates, varying
 from mcnet.commands.text import table
-from mcnet.point import DENSE, Point
+from mcnet.coordinates import DENSE
+from mcnet.point import Point
 from mcnet.progress import counted
 from mcnet.request import Request
 from mcnet.scenario.loading import load

@@ -51,3 +51,20 @@ def known_activations(attributes: Mapping[str, Any]) -> dict[str, Activation]:
         told = str(error) if isinstance(error, ValueError) and str(error).isprintable() else "not a table of them"
         raise DataError(f"the dataset has activations that are none: {told[:300]}.") from error
     raise DataError("the dataset has activations that are none.")
+
+
+def keys(attributes: Mapping[Any, Any]) -> dict[str, str]:
+    """The keys of the architectures of a dataset, which are coordinates of its points, with their symbols.
+
+    Raises
+    ------
+    DataError
+        If they are not a table of words.
+    """
+    try:
+        table = json.loads(str(attributes.get("keys_json", "{}")))
+    except (ValueError, RecursionError):
+        table = None
+    if isinstance(table, dict) and len(table) <= MAX_FITS and all(isinstance(text, str) for text in table.values()):
+        return table
+    raise DataError("the dataset has keys of architectures that are not a table of words.")

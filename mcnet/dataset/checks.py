@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -9,36 +10,25 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from mcnet.coordinates import COORDINATES
 from mcnet.errors import DataError
 from mcnet.storage.hdf5 import require_plain
 
 FORMAT_VERSION = 1
 """Of the datasets that this version writes, and the newest that it reads."""
 
-_NUMBERS = {
-    "width": (1, 2**26),
-    "depth": (1, 100_000),
-    "inputs": (1, 1_000_000),
-    "input_dimension": (1, 2**26),
-    "outputs": (0, 1_000_000),
-    "n_networks": (0, 2**32),
-    "train_biases": (0, 1),
-    "fresh": (0, 1),
-    "sigma_w2": (0, 1e6),
-    "sigma_b2": (0, 1e6),
+_NUMBERS = {  # a column may hold what stands where there is none
+    each.name: (0 if each.default is None else each.low, each.high)
+    for each in COORDINATES
+    if each.dtype in ("int64", "float64")
 }
-_OPTIONAL_NUMBERS = {"q0": (0, 1e12), "c0": (-1, 1)}  # or NaN
-_TEXTS = (
-    "architecture",
-    "weights",
-    "activation",
-    "normalization",
-    "readout",
-    "parameterization",
-    "input_kind",
-    "sampler",
-    "point_key",
-)
+_NUMBERS |= {each.name: (0, 1) for each in COORDINATES if each.dtype == "bool"} | {"n_networks": (0, 2**32)}
+_TEXTS = (*(each.name for each in COORDINATES if each.dtype == "str"), "sampler", "point_key")
+_OPTIONAL = {each.name for each in COORDINATES if each.dtype == "float64" and each.default is None}
+KEYS = "keys_json"
+"""Attribute of the root: the keys of the architectures, which are columns too, with their symbols."""
+
+MAX_KEYS = 100
 
 
 def require_version(file: h5py.File, where: str) -> None:
@@ -93,11 +83,12 @@ def _points(file: h5py.File) -> str:
     count = len(widths) if isinstance(widths, h5py.Dataset) and widths.ndim == 1 else 0
     if not count:
         return "has no points"
-    for name in (*_NUMBERS, *_OPTIONAL_NUMBERS, *_TEXTS):
+    keys = _keys(file)
+    for name in (*_NUMBERS, *_TEXTS, *keys):
         if name not in file or not isinstance(file[name], h5py.Dataset) or file[name].shape != (count,):
             return f"has no {name} for its points"
         values = file[name][...]
-        if name in _TEXTS:
+        if name in _TEXTS or (name in keys and values.dtype.kind == "S"):
             if values.dtype.kind != "S" or not all(text.decode().isprintable() for text in values.tolist()):
                 return f"has no text that can be printed for {name}"
         elif values.dtype.kind not in "iuf" or not _within(values, name):
@@ -105,15 +96,23 @@ def _points(file: h5py.File) -> str:
     return ""
 
 
+def _keys(file: h5py.File) -> tuple[str, ...]:
+    """Names of the keys of the architectures."""
+    found = json.loads(str(_attribute(file, KEYS) or "{}"))
+    if not isinstance(found, dict) or len(found) > MAX_KEYS or not all(map(str.isidentifier, found)):
+        raise ValueError("keys of an architecture")
+    return tuple(found)
+
+
 def _within(values: NDArray[Any], name: str) -> bool:
-    low, high = {**_NUMBERS, **_OPTIONAL_NUMBERS}[name]
-    known = values[~np.isnan(values)] if name in _OPTIONAL_NUMBERS else values
+    low, high = _NUMBERS.get(name, (-np.finfo(np.float64).max, np.finfo(np.float64).max))
+    known = values[~np.isnan(values)] if name in _OPTIONAL or name not in _NUMBERS else values
     return bool(np.all((known >= low) & (known <= high)))
 
 
 def _group(file: h5py.File, group: h5py.Group) -> str:
     """What is wrong with a group; "" if nothing is."""
-    for name in (*_NUMBERS, *_OPTIONAL_NUMBERS, *_TEXTS):
+    for name in (*_NUMBERS, *_TEXTS, *_keys(file)):
         if name in group and not (
             group[name].shape == file[name].shape
             and group[name].dtype == file[name].dtype

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mcnet import provenance
+from mcnet import architectures, provenance
+from mcnet.coordinates import COORDINATES, Coordinate
 from mcnet.dataset.checks import FORMAT_VERSION
 from mcnet.observables import jacobian, tangent
 from mcnet.plan.plan import Plan
@@ -219,38 +220,40 @@ def _dimension_coordinates(dim: str, size: int) -> Iterator[Array]:
 
 
 def _point_coordinates(plan: Plan, contents: Sequence[Content]) -> tuple[Array, ...]:
-    def column(name: str, long_name: str, values: Iterable[Any], dtype: str = "") -> Array:
-        return _array(name, ("point",), np.array(list(values), dtype=dtype or None), long_name)
+    def column(name: str, long_name: str, values: Iterable[Any], dtype: str = "str") -> Array:
+        column = np.array(list(values), dtype=None if dtype == "str" else dtype)
+        return _array(name, ("point",), column, long_name)
 
-    def optional(value: float | None) -> float:
-        return np.nan if value is None else value
+    def coordinate(each: Coordinate) -> Array:
+        values = (each.of(point) for point in points)
+        return column(each.name, each.text, (each.absent if v is None else v for v in values), each.dtype)
+
+    def key(each: Coordinate) -> Array:
+        """Numbers and truth as numbers where they are so at all points, else as text."""
+        values = [each.of(point) for point in points]
+        if all(value is None or isinstance(value, int | float) for value in values):
+            return column(each.name, each.text, (np.nan if v is None else v for v in values), "float64")
+        return column(each.name, each.text, (_text(value) for value in values))
 
     points = [planned.point for planned in plan.points]
-    inputs = [point.inputs for point in points]
     return (
         column("point", "point of the grid", range(len(points)), "int64"),
-        column("width", "hidden width M", (p.width for p in points), "int64"),
-        column("depth", "number of hidden layers", (p.depth for p in points), "int64"),
-        column("sigma_w2", "weight variance times fan-in", (p.sigma_w2 for p in points), "float64"),
-        column("sigma_b2", "bias variance", (p.sigma_b2 for p in points), "float64"),
-        column("architecture", "architecture", (p.architecture for p in points)),
-        column("weights", "law of the weights", (p.weights for p in points)),
-        column("activation", "activation; activations_json has the table", (p.activation.label for p in points)),
-        column("normalization", "normalisation", (p.normalization for p in points)),
-        column("readout", "law of the readout weights", (p.readout if p.outputs else "" for p in points)),
-        column("outputs", "number of outputs, 0 without a readout", (p.outputs or 0 for p in points), "int64"),
-        column("parameterization", "parametrisation of the tangent kernel", (p.parameterization for p in points)),
-        column("train_biases", "whether biases are trained", (p.train_biases for p in points), "bool"),
-        column("input_kind", "kind of the inputs", (i.kind for i in inputs)),
-        column("inputs", "number of inputs T", (i.count for i in inputs), "int64"),
-        column("input_dimension", "input dimension M_0", (i.dimension for i in inputs), "int64"),
-        column("q0", "squared length of an input, |x|^2/M_0", (optional(i.q0) for i in inputs), "float64"),
-        column("c0", "correlation of two inputs", (optional(i.c0) for i in inputs), "float64"),
-        column("fresh", "whether every network has inputs of its own", (i.fresh for i in inputs), "bool"),
+        *(coordinate(each) for each in COORDINATES),
+        *(key(each) for each in _keys(plan)),
         column("sampler", "how the networks were sampled", (planned.sampler for planned in plan.points)),
         column("n_networks", "number of networks that are real", (c.networks for c in contents), "int64"),
         column("point_key", "names the random streams of the point", (planned.key for planned in plan.points)),
     )
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value)
+
+
+def _keys(plan: Plan) -> tuple[Coordinate, ...]:
+    """The keys of the architectures."""
+    names = dict.fromkeys(planned.point.architecture for planned in plan.points)
+    return tuple({key.name: key for name in names for key in architectures.lookup(name).coordinates}.values())
 
 
 def _shards(contents: Sequence[Content]) -> Array:
@@ -332,6 +335,7 @@ def _attributes(plan: Plan, contents: Sequence[Content], scenario_toml: str) -> 
         "precision": plan.request.precision,
         "measures_json": json.dumps({name: dict(options) for name, options in plan.request.measures.items()}),
         "activations_json": json.dumps(labels),
+        **({"keys_json": json.dumps({key.name: key.symbol for key in keys})} if (keys := _keys(plan)) else {}),
         "networks_planned": sum(planned.networks for planned in plan.points),
         "networks_present": sum(content.networks for content in contents),
         "license": "not stated by the owner of the data",

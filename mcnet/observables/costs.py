@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from mcnet import architectures
 from mcnet.backend import CPU_MEMORY
+from mcnet.coordinates import DENSE
 from mcnet.observables.catalog import OBSERVABLES
 from mcnet.observables.tangent import by_products
 from mcnet.point import Point
@@ -54,6 +56,8 @@ def needs_of(request: Request) -> frozenset[str]:
 def needs_at(point: Point, request: Request) -> frozenset[str]:
     """The same at a point: products take the place of a large tangent kernel of which only extremes are asked."""
     needs = needs_of(request)
+    if point.architecture != DENSE:
+        return needs
     return (needs - {"tangent"}) | {"products"} if by_products(point, request.measures) else needs
 
 
@@ -71,6 +75,8 @@ def questions(point: Point, needs: frozenset[str]) -> int:
 
 def fused(point: Point, needs: frozenset[str], sampler: str, backward: bool = True) -> bool:
     """Whether a fused kernel serves; ``backward``: whether there is one for signal and errors together."""
+    if point.architecture != DENSE:
+        return False
     if sampler != "conditioned" or point.inputs.count > min(FUSED_INPUTS, point.width - 1):
         return False
     if needs <= {"signal"}:
@@ -87,6 +93,10 @@ def itemsize(precision: str) -> int:
 
 def keeps_matrices(point: Point, precision: str) -> bool:
     """Whether built matrices are kept for the backward pass, or made again because they are too large together."""
+    if point.architecture != DENSE:
+        matrices = architectures.of(point).count.matrices.values()
+        entries = sum(int(m.asked.units) * int(m.asked.columns) for m in matrices)
+        return itemsize(precision) * entries <= 2 * BUDGET
     return _matrix_bytes(point, precision) * point.depth <= 2 * BUDGET
 
 
@@ -97,6 +107,9 @@ def _matrix_bytes(point: Point, precision: str) -> int:
 def working_bytes(point: Point, needs: frozenset[str], sampler: str, precision: str, backward: bool = True) -> int:
     """Memory of one network on its way; ``backward`` as for :func:`fused`."""
     inputs, width = point.inputs.count, max(point.width, point.inputs.dimension)
+    if point.architecture != DENSE:
+        found = architectures.of(point).count.bytes_per_network(sampler, itemsize(precision), has_backward(needs))
+        return found + (kernel_bytes(point) if "tangent" in needs else 0)
     if fused(point, needs, sampler, backward):
         chunk = 0 if point.inputs.kind in ("single", "pair") else 3 * 8 * inputs * min(point.inputs.dimension, 1 << 16)
         kept = 4 * point.depth * inputs * point.width * itemsize(precision) if has_backward(needs) else 0
@@ -144,6 +157,9 @@ def sub_batch(
         return max(1, by_memory)
     if fused(point, needs, sampler, backward):
         return max(1, min(by_memory, FUSED_BATCH))
+    if point.architecture != DENSE:
+        found = architectures.of(point).count
+        return int(max(1, min(by_memory, CACHE // (8 * found.widest))))
     count = questions(point, needs)
     activity = 8 * count * max(point.width, point.inputs.dimension)
     if needs & {"jacobian", "fisher"}:  # whole matrices go through the cache layer by layer
@@ -153,6 +169,8 @@ def sub_batch(
 
 def seconds(point: Point, needs: frozenset[str], sampler: str) -> float:
     """Time of one network on one core, within a factor of about 3; near where two samplers cost the same, within 2."""
+    if point.architecture != DENSE:
+        return architectures.of(point).count.seconds_per_network(sampler, has_backward(needs))
     inputs, width, count = point.inputs.count, point.width, questions(point, needs)
     if fused(point, needs, sampler) and has_backward(needs):
         eigenvalues = 1e-6 + 1e-9 * inputs**3 if "tangent" in needs and inputs > 2 else 0.0

@@ -8,9 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mcnet import architectures
 from mcnet.backend import Backend, one_thread
+from mcnet.coordinates import DENSE
 from mcnet.errors import McnetError
-from mcnet.observables import costs
+from mcnet.observables import costs, programs
 from mcnet.observables.catalog import OBSERVABLES
 from mcnet.observables.observable import Observable, Options, Values
 from mcnet.observables.sample import Sample, chain, draw, ensemble_of, tangent_chain
@@ -58,7 +60,7 @@ def measure(point: Point, request: Request, start: int, stop: int, backend: Back
     The range is worked off in sub-batches that fit the memory (:mod:`mcnet.observables.costs`); every network's
     numbers are the same to the bit whatever the sub-batch.
     """
-    point.require_dense()
+    architectures.lookup(point.architecture)
     asked = [
         _Asked(OBSERVABLES[name], options, OBSERVABLES[name].variables(point, options))
         for name, options in request.measures.items()
@@ -88,11 +90,11 @@ def resolve_sampler(point: Point, request: Request) -> str:
     ``auto`` takes the conditioned one where it is exact (Gaussian and orthogonal weights, nothing asked that needs
     the matrices) and where it costs less: where the questions are few beside the width.
     """
-    point.require_dense()
+    program = architectures.of(point)
     if request.sampler != "auto":
         return request.sampler
     asked = [OBSERVABLES[name] for name in request.measures]
-    laws = {point.weights, point.readout} if point.outputs else {point.weights}
+    laws = {program.laws.of(name).law for name in program.count.matrices}
     possible = laws <= set(CONDITIONED_LAWS) and all("conditioned" in observable.samplers for observable in asked)
     needs = costs.needs_at(point, request)
     cheaper = possible and costs.seconds(point, needs, "conditioned") <= costs.seconds(point, needs, "explicit")
@@ -128,8 +130,10 @@ def _samples(
                 sample = tangent_chain(point, request.seed, ensemble, needs)
             elif fused:
                 sample = chain(point, request.seed, ensemble)
-            else:
+            elif point.architecture == DENSE:
                 sample = draw(point, request.seed, sampler, needs, ensemble, keep)
+            else:
+                sample = programs.draw(point, request.seed, sampler, needs, ensemble, keep)
         except backend.exhausted as error:
             size = (last - first) // 2
             if not size:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mcnet.coordinates import DENSE
 from mcnet.point import Point
 from mcnet.variables import Variable
 
@@ -80,6 +81,16 @@ class Observable:
     evaluate: Callable[[Point, Options, Any], tuple[Values, ...]]
     sizes: Callable[[Point, Options], Mapping[str, int]]
     limitation: str = ""
+
+    def unfit(self, point: Point) -> list[str]:
+        """Why it is not read off networks of this architecture; empty if it is."""
+        if point.architecture == DENSE or self.needs <= PROGRAMS:
+            return []
+        return [f'it is read off dense networks, not off "{point.architecture}"']
+
+
+PROGRAMS = frozenset({"signal", "errors", "tangent"})
+"""Needs that every architecture meets."""
 
 
 def _layers_complaint(value: Any) -> str | None:

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mcnet import architectures
+from mcnet.coordinates import COORDINATES, DENSE
 from mcnet.point import Point
 from mcnet.request import Request
-from mcnet.scenario.schema import Inputs, Network, Sampling
+from mcnet.scenario.schema import Sampling, sections
 
-_NETWORK = ("activation", "weights", "width", "depth", "sigma_w2", "sigma_b2")
+_NEEDED = [each.name for each in COORDINATES if each.section == "network" and each.default is not None]
+_NEEDED += ["readout", "train_biases"]
+_INPUTS = ("kind", "count", "dimension")
+_WORDS = [each.written for each in COORDINATES if each.kind == "number" and each.words]  # resolved at a point
 
 
 def require_parameters(parameters: Mapping[str, Any]) -> None:
@@ -21,18 +26,22 @@ def require_parameters(parameters: Mapping[str, Any]) -> None:
     """
     given = {name: value for name, value in parameters.items() if name != "inputs" and value is not None}
     inputs = {name: value for name, value in parameters["inputs"].items() if name != "values" and value is not None}
-    network = Network.model_validate(given)
-    vectors = Inputs.model_validate(inputs)
-    lacking = [name for name in _NETWORK if getattr(network, name) is None]
-    lacking += [name for name in ("kind", "count", "dimension") if getattr(vectors, name) is None]
-    lacking += [name for name in ("readout", "train_biases", "normalization") if parameters[name] is None]
-    if lacking or isinstance(network.sigma_w2, str) or isinstance(vectors.q0, str):
-        raise ValueError(f"a point without numbers for {', '.join(lacking) or 'sigma_w2 or q0'}")
-    if (parameters["inputs"]["values"] is None) == (vectors.kind == "values"):
+    architecture = architectures.lookup(str(parameters["architecture"]))
+    models = sections(architecture.coordinates, architectures.names(), architecture.weights)
+    keys = given.pop("parameters", {})
+    network = dict(models["network"].model_validate({**given, **keys}))
+    vectors = dict(models["inputs"].model_validate(inputs))
+    lacking = [name for name in _NEEDED if network[name] is None]
+    lacking += [name for name in _INPUTS if vectors[name] is None]
+    lacking += [name for name in _WORDS if isinstance({**network, **vectors}[name], str)]
+    if lacking:
+        raise ValueError(f"a point without {', '.join(lacking)}")
+    kind = vectors["kind"]
+    if (parameters["inputs"]["values"] is None) == (kind == "values"):
         raise ValueError("inputs that are no vectors")
-    if vectors.kind in ("single", "pair", "gaussian") and vectors.q0 is None:
+    if kind in ("single", "pair", "gaussian") and vectors["q0"] is None:
         raise ValueError("inputs without a length")
-    if vectors.kind in ("pair", "gaussian") and vectors.c0 is None:
+    if kind in ("pair", "gaussian") and vectors["c0"] is None:
         raise ValueError("inputs without a correlation")
 
 
@@ -47,7 +56,7 @@ def require_vectors(point: Point) -> None:
     if inputs.values is not None:
         if len(inputs.values) != inputs.count or any(len(row) != inputs.dimension for row in inputs.values):
             raise ValueError("input vectors of another size")
-        Inputs.model_validate({"values": [list(row) for row in inputs.values]})
+        sections()["inputs"].model_validate({"values": [list(row) for row in inputs.values]})
 
 
 def require_request(request: Request, batch: int | None) -> None:
@@ -82,6 +91,11 @@ def require_measurable(point: Point, request: Request, sampler: str) -> None:
 
     if sampler not in ("conditioned", "explicit"):
         raise ValueError("a sampler that is none")
+    if point.architecture != DENSE:
+        program = architectures.of(point)
+        for sentence in program.complaints:
+            raise ValueError(sentence)
+        program.count  # noqa: B018 (it raises)
     for name, options in request.measures.items():
-        if told := OBSERVABLES[name].check(point, options):
+        if told := OBSERVABLES[name].unfit(point) or OBSERVABLES[name].check(point, options):
             raise ValueError(f"{name}: {told[0]}")

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from mcnet.coordinates import SWEPT
 from mcnet.errors import DataError
 
 FORMAT_VERSION = 1
@@ -27,7 +28,6 @@ _PARTS: dict[str, type] = {
     "values": dict,
     "points": list,
 }
-_NAMED = ("activation", "depth", "normalization", "sigma_b2", "sigma_w2", "weights", "width")
 
 
 def read_document(text: str, where: str) -> dict[str, Any]:
@@ -100,8 +100,8 @@ def _is_point(entry: Any) -> bool:
         and type(batch) is int
         and 0 < batch <= MAX_NETWORKS
         and isinstance(parameters, dict)
-        and all(name in parameters for name in _NAMED)
-        and _is_plain(parameters, 3)
+        and all(name in parameters for name in SWEPT)
+        and _is_plain(parameters, 4)
     )
 
 
@@ -129,7 +129,9 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_plain(value: Any, depth: int) -> bool:
-    """Whether it is a number, a printable word, or a table of such."""
+    """Whether it is a number, a printable word, or a list or table of such."""
+    if isinstance(value, list):
+        return depth > 0 and len(value) < 1000 and all(_is_plain(inner, depth - 1) for inner in value)
     if isinstance(value, dict):
         return (
             depth > 0

@@ -19,7 +19,7 @@ from mcnet.plan import checks
 from mcnet.plan.allocation import LEAST
 from mcnet.plan.format import FORMAT_VERSION, MAX_SHARDS, read_document
 from mcnet.plan.tasks import Task, round_robin
-from mcnet.point import Inputs, Point
+from mcnet.point import Inputs, Point, frozen
 from mcnet.request import Request
 from mcnet.scenario import target as scenario_target
 from mcnet.scenario.text import quote
@@ -188,7 +188,7 @@ class Plan:
             checks.require_request(plan.request, plan.batch)
             for planned in points:
                 checks.require_measurable(planned.point, plan.request, planned.sampler)
-        except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, UsageError, ValueError) as error:
             what = " ".join(str(error).split("\n")[:3])  # pydantic adds the value and an address
             raise DataError(f"{where}: cannot be read as a plan ({quote(what, 200)[1:-1]}).") from error
         keys = [entry["key"] for entry in document["points"]]
@@ -324,6 +324,9 @@ def _point_to_json(planned: PlannedPoint) -> dict[str, Any]:
     inputs["values"] = point.physics["inputs"].get("values_sha256")
     parameters = {name: value for name, value in vars(point).items() if name in Point.__dataclass_fields__}
     parameters |= {"activation": point.activation.specification, "inputs": inputs}
+    parameters["parameters"] = point.keys
+    if not point.parameters:  # plans of dense networks are those of before
+        del parameters["parameters"]
     return {
         "key": planned.key,
         "stops": list(planned.stops),
@@ -342,6 +345,7 @@ def _point_from_json(entry: Mapping[str, Any], values: Mapping[str, Any]) -> Pla
         **entry["parameters"],
         "activation": activations.get(entry["parameters"]["activation"]),
         "inputs": Inputs(**inputs),
+        "parameters": frozen(entry["parameters"].get("parameters", {})),
     }
     point = Point(**parameters)
     checks.require_vectors(point)

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mcnet.architectures import Architecture
+from mcnet.coordinates import COORDINATES, REQUIRED, Coordinate
 from mcnet.scenario.faults import Faults
-from mcnet.scenario.schema import Analyze, Inputs, Joint, Network, Sampling, Sweep
+from mcnet.scenario.schema import Analyze, Sampling
 from mcnet.scenario.sweep import MAX_POINTS, grid
-
-SWEEPABLE = ("width", "depth", "sigma_w2", "sigma_b2", "weights", "activation", "normalization")
 
 _RANDOM_KINDS = ("single", "pair", "gaussian")
 _ALLOWED = {
@@ -41,21 +41,28 @@ class Draft:
     """A scenario read section by section; a key with a mistake is None, and ``given`` says which keys were there."""
 
     title: str
-    network: Network
-    inputs: Inputs
-    sweep: Sweep
+    architecture: Architecture
+    network: Mapping[str, Any]
+    inputs: Mapping[str, Any]
+    sweep: Mapping[str, Any]
     sampling: Sampling
     analyze: Analyze
     measures: Mapping[str, Mapping[str, Any]]
     given: Mapping[str, tuple[str, ...]] = field(repr=False)
 
+    @property
+    def sweepable(self) -> dict[str, Coordinate]:
+        """What a sweep may run over."""
+        return {each.name: each for each in (*COORDINATES, *self.architecture.coordinates) if each.swept}
+
     def axes(self) -> dict[str, tuple[Any, ...]]:
         """Values of every quantity that may be swept, in the order of the sweep; those with mistakes left out."""
-        names = [name for name in self.given["sweep"] if name in SWEEPABLE]
-        names += [name for name in SWEEPABLE if name not in names]
+        sweepable = self.sweepable
+        names = [name for name in self.given["sweep"] if name in sweepable]
+        names += [name for name in sweepable if name not in names]
         axes: dict[str, tuple[Any, ...]] = {}
         for name in names:
-            swept, fixed = getattr(self.sweep, name), getattr(self.network, name)
+            swept, fixed, default = self.sweep[name], self.network[name], sweepable[name].default
             together = tuple(dict.fromkeys(joint[name] for joint in self.joint() if name in joint))
             if together:
                 axes[name] = together
@@ -63,8 +70,8 @@ class Draft:
                 axes[name] = swept
             elif fixed is not None:
                 axes[name] = (fixed,)
-            elif name == "normalization" and not any(name in self.given[section] for section in ("network", "sweep")):
-                axes[name] = ("none",)
+            elif default not in (REQUIRED, None) and name not in (*self.given["network"], *self.given["sweep"]):
+                axes[name] = (default,)
         return axes
 
     def place(self, name: str) -> tuple[str, str]:
@@ -75,9 +82,8 @@ class Draft:
 
     def joint(self) -> tuple[dict[str, Any], ...]:
         """The entries of ``[[sweep.points]]``: values by quantity."""
-        entries = self.sweep.points or ()
-        names = (*SWEEPABLE, "count")
-        return tuple({name: getattr(entry, name) for name in names if _is_given(entry, name)} for entry in entries)
+        entries = self.sweep["points"] or ()
+        return tuple({name: value for name, value in entry if value is not None} for entry in entries)
 
     def grid(self) -> list[dict[str, Any]]:
         """The values of every point: the product of the axes, those of ``[[sweep.points]]`` moving together."""
@@ -93,14 +99,10 @@ class Draft:
 
     def count(self) -> int | None:
         """T, the number of inputs, where the file alone says so."""
-        fixed = {"single": 1, "pair": 2, "gaussian": self.inputs.count}
-        if self.inputs.kind == "values" and self.inputs.values is not None:
-            return len(self.inputs.values)
-        return fixed.get(self.inputs.kind or "")
-
-
-def _is_given(entry: Joint, name: str) -> bool:
-    return getattr(entry, name) is not None
+        fixed = {"single": 1, "pair": 2, "gaussian": self.inputs["count"]}
+        if self.inputs["kind"] == "values" and self.inputs["values"] is not None:
+            return len(self.inputs["values"])
+        return fixed.get(self.inputs["kind"])
 
 
 def check(draft: Draft, faults: Faults) -> None:
@@ -114,11 +116,11 @@ def check(draft: Draft, faults: Faults) -> None:
 
 
 def _grid(draft: Draft, faults: Faults) -> None:
-    for name in SWEEPABLE:
+    for name, coordinate in draft.sweepable.items():
         fixed, swept = (name in draft.given[section] for section in ("network", "sweep"))
         if fixed and swept:
             faults.add(("sweep", name), "is fixed in [network] and swept here. Remove one of the two.", at_key=True)
-        elif not (fixed or swept or any(name in joint for joint in draft.joint())) and name != "normalization":
+        elif coordinate.default is REQUIRED and not (fixed or swept or any(name in joint for joint in draft.joint())):
             if ("sweep", name) in faults.meant or faults.has("sweep", "points"):
                 continue
             faults.missing(("network", name), f"Write {name} = ... in [network], or sweep it in [sweep].")
@@ -146,7 +148,7 @@ def _listed(names: Iterable[str]) -> str:
 
 def _inputs(draft: Draft, faults: Faults) -> None:
     inputs, given = draft.inputs, draft.given["inputs"]
-    kind = inputs.kind
+    kind, count, c0 = inputs["kind"], inputs["count"], inputs["c0"]
     if "kind" not in given:
         faults.missing(("inputs", "kind"), 'Write kind = "single", "pair", "gaussian", "values" or "file" in [inputs].')
     if kind is None:
@@ -160,34 +162,27 @@ def _inputs(draft: Draft, faults: Faults) -> None:
         if name not in given and not (name == "count" and joint_count):
             faults.missing(("inputs", name), f'kind = "{kind}" needs {name}: {_EXPLAINED[name]}.')
     for name in given:
-        if name in Inputs.model_fields and name not in {"kind", *_ALLOWED[kind]}:
+        if name in inputs and name not in {"kind", *_ALLOWED[kind]}:
             faults.add(("inputs", name), f'has no meaning for kind = "{kind}". Remove it.', at_key=True)
     expected = draft.count()
-    if kind != "gaussian" and inputs.count is not None and expected is not None and inputs.count != expected:
+    if kind != "gaussian" and count is not None and expected is not None and count != expected:
         faults.add(
             ("inputs", "count"),
-            f'kind = "{kind}" has {expected} here, got {inputs.count}. Write {expected} or remove it.',
+            f'kind = "{kind}" has {expected} here, got {count}. Write {expected} or remove it.',
         )
-    if inputs.fresh and kind not in _RANDOM_KINDS:
+    if inputs["fresh"] and kind not in _RANDOM_KINDS:
         faults.add(("inputs", "fresh"), f'kind = "{kind}" gives the inputs themselves. Remove fresh.')
-    if kind == "values" and inputs.values is not None and inputs.dimension not in (None, len(inputs.values[0])):
+    vectors, dimension = inputs["values"], inputs["dimension"]
+    if kind == "values" and vectors is not None and dimension not in (None, len(vectors[0])):
         faults.add(
-            ("inputs", "dimension"),
-            f"the vectors have {len(inputs.values[0])} components, got {inputs.dimension}. Remove it.",
+            ("inputs", "dimension"), f"the vectors have {len(vectors[0])} components, got {dimension}. Remove it."
         )
-    if (
-        kind == "gaussian"
-        and inputs.c0 is not None
-        and inputs.count is not None
-        and inputs.c0 * (inputs.count - 1) < -1
-    ):
-        least = f"{-1 / (inputs.count - 1):.6g}"
-        faults.add(
-            ("inputs", "c0"), f"{inputs.count} inputs cannot all be so anticorrelated. Give c0 from {least} to 1."
-        )
+    if kind == "gaussian" and c0 is not None and count is not None and c0 * (count - 1) < -1:
+        least = f"{-1 / (count - 1):.6g}"
+        faults.add(("inputs", "c0"), f"{count} inputs cannot all be so anticorrelated. Give c0 from {least} to 1.")
     if kind == "pair":
         widths = draft.axes().get("width")
-        smallest = inputs.dimension if "dimension" in given else min(widths) if widths else None
+        smallest = dimension if "dimension" in given else min(widths) if widths else None
         if smallest == 1:
             where = ("inputs", "dimension") if "dimension" in given else ("inputs", "kind")
             faults.add(where, "two directions need two dimensions. Give a dimension of at least 2.")
@@ -202,9 +197,9 @@ def _sampling(draft: Draft, faults: Faults) -> None:
 
 
 def _last_layer(draft: Draft, faults: Faults) -> None:
-    outputs = draft.network.outputs
+    outputs, readout = draft.network["outputs"], draft.network["readout"]
     if "outputs" not in draft.given["network"]:
-        if draft.network.readout is not None:
+        if readout is not None:
             faults.add(("network", "readout"), "there is no readout without outputs. Add outputs = ..., or remove it.")
         if any(name != "none" for name in draft.axes().get("normalization", ())):
             faults.add(draft.place("normalization"), "normalises a readout. Add outputs = ... to [network].")
@@ -220,7 +215,7 @@ def _last_layer(draft: Draft, faults: Faults) -> None:
             draft.place("normalization"),
             f'"last-layer" needs at least 3 outputs, there are {outputs}: it leaves no gradient of two. Add outputs.',
         )
-    if draft.network.readout == "orthogonal" and outputs is not None and widths and outputs > min(widths):
+    if readout == "orthogonal" and outputs is not None and widths and outputs > min(widths):
         faults.add(
             ("network", "readout"),
             f"{outputs} outputs cannot be orthogonal at width {min(widths)}. "

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from mcnet.errors import ScenarioError
 from mcnet.scenario.fields import FAULT, found, nearest
-from mcnet.scenario.schema import SECTIONS
+from mcnet.scenario.schema import sections
 from mcnet.scenario.text import Path, Position, excerpt, positions, quote, shown
 
 _SHOWN = 40
@@ -37,6 +37,7 @@ class Faults:
         self._found: dict[tuple[Path, str, bool], None] = {}  # in order, each once
         self._more = 0  # mistakes beyond those that are kept
         self.meant: set[Path] = set()  # what mistyped keys were meant to be
+        self.models = sections()  # what may stand in which section
 
     def __len__(self) -> int:
         return len(self._found)
@@ -53,7 +54,7 @@ class Faults:
         given = str(path[-1])
         close = nearest(given, allowed)
         self.meant |= {(*path[:-1], close)} if close else set()
-        home = next((name for name, model in SECTIONS.items() if given in model.model_fields), None)
+        home = next((name for name, model in self.models.items() if given in model.model_fields), None)
         if close:
             hint = f'Did you mean "{close}"?'
         elif home and len(path) == 2 and home != path[0]:
@@ -85,7 +86,7 @@ class Faults:
                     for sentence, rest in detail["ctx"]["faults"]:
                         self.add((*path, *rest), sentence, at_key=sentence.startswith("unknown"))
                 case "extra_forbidden":
-                    self.unknown(path, _keys_beside(section, path))
+                    self.unknown(path, _keys_beside(self.models[str(section[0])], path[len(section) : -1]))
                 case "missing":
                     self.missing(path, f"Write {path[-1]} = ....")
                 case _:  # a table where a value stands, and the like
@@ -130,10 +131,9 @@ def _as_written(path: Path, content: Any) -> Path:
     return written
 
 
-def _keys_beside(section: Path, path: Path) -> tuple[str, ...]:
-    """The keys that are allowed where an unknown one stands."""
-    model: Any = SECTIONS[str(section[0])]
-    for part in path[len(section) : -1]:
+def _keys_beside(model: Any, way: Path) -> tuple[str, ...]:
+    """The keys that are allowed where an unknown one stands, some way into a section."""
+    for part in way:
         if isinstance(part, str):
             annotation = model.model_fields[part].annotation
             model = next((m for m in _models(annotation)), model)

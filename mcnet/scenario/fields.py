@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from mcnet import activations
 from mcnet.activations.table import Activation
+from mcnet.point import frozen
 from mcnet.scenario.sweep import MAX_POINTS, spread
 from mcnet.scenario.text import quote
 
@@ -111,18 +112,40 @@ def number(low: float, high: float, *, above: bool = False) -> Check:
     return check
 
 
-def number_or(word: str, check: Check) -> Check:
-    """A number, or a word that is resolved point by point."""
+def word_or(words: Sequence[str], check: Check) -> Check:
+    """One of some words, which are resolved point by point, or what ``check`` lets through."""
 
     def either(value: Any) -> Any:
-        if value == word:
+        if isinstance(value, str) and value in words:
             return value
         if isinstance(value, str) and _meant(value) is None:
-            meant = suggestion(value, [word]) or f' Write a number or "{word}".'
-            raise fault(f"{quote(value)} is not known.{meant}")
+            listed = " or ".join(f'"{word}"' for word in words)
+            raise fault(f"{quote(value)} is not known.{suggestion(value, words) or f' Write a number or {listed}.'}")
         return check(value)
 
     return either
+
+
+def key_of_architecture(complaint: Callable[[Any], str | None] | None, explanation: str) -> Check:
+    """A value of an architecture's key that ``complaint`` finds nothing wrong with, as it can be hashed."""
+
+    def check(value: Any) -> Any:
+        _require_plain(value)
+        if complaint is not None and (told := complaint(value)):
+            raise fault(f"{told}, got {quote(value)}. It is {explanation}.")
+        return frozen(value)
+
+    return check
+
+
+def _require_plain(value: Any) -> None:
+    """Refuse what is not made of numbers and words."""
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else None
+    if inner is not None:
+        for entry in inner:
+            _require_plain(entry)
+    elif not isinstance(value, bool | int | float | str) or (isinstance(value, float) and not math.isfinite(value)):
+        raise fault(f"expected numbers or words, got {_given(value)}.")
 
 
 def one_of(*words: str) -> Check:
@@ -225,6 +248,11 @@ def axis(value: Any) -> tuple[Any, ...]:
 def whole_axis(value: Any) -> tuple[Any, ...]:
     """As :func:`axis`, the numbers of a range rounded to whole ones."""
     return tuple(round(entry) for entry in _spread(value)) if isinstance(value, Mapping) else items(value)
+
+
+def any_axis(value: Any) -> tuple[Any, ...]:
+    """As :func:`axis`, of values that may be tables themselves."""
+    return axis(value) if isinstance(value, Mapping) and "start" in value else items(value)
 
 
 _RANGE = {

@@ -17,15 +17,18 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
+from mcnet import architectures
+from mcnet.architectures import Architecture
+from mcnet.coordinates import DENSE
 from mcnet.errors import ScenarioError, UsageError
 from mcnet.point import Point
 from mcnet.request import Request
 from mcnet.scenario import measures
 from mcnet.scenario.draft import Draft, check
 from mcnet.scenario.faults import Faults
-from mcnet.scenario.fields import line
+from mcnet.scenario.fields import line, nearest
 from mcnet.scenario.points import points
-from mcnet.scenario.schema import SECTIONS, Analyze, Section, Target
+from mcnet.scenario.schema import Analyze, Section, Target, sections
 from mcnet.scenario.sweep import MAX_POINTS
 from mcnet.scenario.text import Position, dumps, excerpt, quote
 
@@ -252,14 +255,30 @@ def _draft(data: Mapping[str, Any], faults: Faults, title: str) -> Draft:
             faults.missing(("mcnet",), f"Write mcnet = {FORMAT} on the first line.")
         else:
             faults.add(("mcnet",), f"this program reads scenarios of version {FORMAT}, got {quote(data['mcnet'])}.")
-    read: dict[str, Any] = {name: _section(name, model, data.get(name, {}), faults) for name, model in SECTIONS.items()}
-    given = {name: tuple(content) if isinstance(content := data.get(name), Mapping) else () for name in SECTIONS}
+    architecture = _architecture(data)
+    models = faults.models = sections(architecture.coordinates, architectures.names(), architecture.weights)
+    read: dict[str, Any] = {name: _section(name, model, data.get(name, {}), faults) for name, model in models.items()}
+    given = {name: tuple(content) if isinstance(content := data.get(name), Mapping) else () for name in models}
     return Draft(
         title=_title(data.get("title", title), faults),
+        architecture=architecture,
+        network=dict(read["network"]),
+        inputs=dict(read["inputs"]),
+        sweep=dict(read["sweep"]),
+        sampling=read["sampling"],
+        analyze=read["analyze"],
         measures=measures.read(data.get("measure"), faults),
         given=given,
-        **read,
     )
+
+
+def _architecture(data: Mapping[str, Any]) -> Architecture:
+    """The architecture that a scenario is about, or was probably meant to be."""
+    network = data.get("network")
+    given = network.get("architecture", DENSE) if isinstance(network, Mapping) else DENSE
+    known = architectures.names()
+    meant = given if given in known else nearest(given, known) if isinstance(given, str) else None
+    return architectures.lookup(meant or DENSE)
 
 
 def _too_many(content: Mapping[str, Any], path: tuple[str, ...], faults: Faults) -> bool:

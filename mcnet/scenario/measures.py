@@ -73,7 +73,8 @@ def check(draft: Draft, points: tuple[Point, ...], faults: Faults) -> None:
             )
         told: set[str] = set()
         for number, point in enumerate(points, 1):
-            for sentence in observable.check(point, options) or range.complaints(name, point, options):
+            wrong = observable.unfit(point) or observable.check(point, options)
+            for sentence in wrong or range.complaints(name, point, options):
                 if sentence not in told:
                     told.add(sentence)
                     at = f" (point {number}: width {point.width}, depth {point.depth})" if len(points) > 1 else ""

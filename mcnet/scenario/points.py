@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mcnet import architectures
 from mcnet.activations.table import Activation
+from mcnet.architectures.program import frozen_keys
+from mcnet.coordinates import DENSE
 from mcnet.point import Inputs, Point
+from mcnet.programs.names import ProgramError
 from mcnet.scenario.draft import Draft
 from mcnet.scenario.faults import Faults
 
@@ -24,13 +29,15 @@ Vectors = tuple[tuple[float, ...], ...]
 
 def points(draft: Draft, folder: Path, faults: Faults) -> tuple[Point, ...]:
     """All points of the grid, in the order of the file; mistakes that only the values show are noted."""
-    vectors = draft.inputs.values if draft.inputs.kind == "values" else None
-    if draft.inputs.kind == "file" and draft.inputs.path is not None:
-        vectors = read_vectors(folder / draft.inputs.path, faults)
+    kind, path = draft.inputs["kind"], draft.inputs["path"]
+    vectors: Vectors | None = draft.inputs["values"] if kind == "values" else None
+    if kind == "file" and path is not None:
+        vectors = read_vectors(folder / path, faults)
     made: list[Point] = []
     seen: set[Any] = set()
+    network, architecture = draft.network, draft.architecture
     for values in draft.grid():
-        gain = _gain(values, draft.place("sigma_w2"), faults)
+        gain = _gain(draft, values, faults)
         count = values.pop("count", None) or draft.count() or 1
         inputs = None if gain is None else _inputs(draft, {**values, "sigma_w2": gain}, count, vectors, faults)
         if gain is None or inputs is None:
@@ -43,19 +50,39 @@ def points(draft: Draft, folder: Path, faults: Faults) -> tuple[Point, ...]:
                 f'"critical" is {gain:.6g} for {values["activation"].label}, which stands in the list too. Remove one.',
             )
         seen.add(identity)
-        biases = draft.network.train_biases
+        keys = {name: resolved.pop(name) for name in architecture.keys if name in resolved}
+        biases = network["train_biases"]
         made.append(
             Point(
-                architecture=draft.network.architecture,
+                architecture=architecture.name,
                 inputs=inputs,
-                outputs=draft.network.outputs,
-                readout=draft.network.readout or "gaussian",
-                parameterization=draft.network.parameterization,
+                outputs=network["outputs"],
+                readout=network["readout"] or "gaussian",
+                parameterization=network["parameterization"] or "standard",
                 train_biases=resolved["sigma_b2"] > 0 if biases is None else biases,
+                parameters=frozen_keys(architecture, keys),
                 **resolved,
             )
         )
+    if architecture.name != DENSE:
+        _try(made, faults)
     return tuple(made)
+
+
+def _try(points: Sequence[Point], faults: Faults) -> None:
+    """Note keys that do not go together, and what is wrong with the program when it is run on shapes."""
+    for point in points:
+        program = architectures.of(point)
+        wrong = program.complaints
+        for sentence in wrong:
+            key = sentence.split()[0]
+            place = key if key in program.architecture.keys else "architecture"
+            faults.add(("network", place), f"{sentence.rstrip('.')}.", at_key=True)
+        try:
+            if not wrong:
+                program.count  # noqa: B018 (it raises)
+        except ProgramError as error:
+            faults.add(("network", "architecture"), f"{error} (width {point.width}, depth {point.depth}).")
 
 
 @cache
@@ -72,11 +99,14 @@ def _fixed_length(activation: Activation, sigma_w2: float, sigma_b2: float) -> f
     return float(fixed_length(activation, sigma_w2, sigma_b2))
 
 
-def _gain(values: dict[str, Any], place: tuple[str, str], faults: Faults) -> float | None:
+def _gain(draft: Draft, values: dict[str, Any], faults: Faults) -> float | None:
     """sigma_w2 of a point, "critical" resolved at its activation and sigma_b2."""
-    given = values["sigma_w2"]
+    given, place = values["sigma_w2"], draft.place("sigma_w2")
     if given != "critical":
         return float(given)
+    if draft.architecture.name != DENSE:
+        faults.add(place, f'"critical" is that of dense networks, not of "{draft.architecture.name}". Give a number.')
+        return None
     activation, sigma_b2 = values["activation"], values["sigma_b2"]
     try:
         gain = _critical(activation, sigma_b2)
@@ -94,16 +124,21 @@ def _gain(values: dict[str, Any], place: tuple[str, str], faults: Faults) -> flo
 
 
 def _inputs(draft: Draft, values: dict[str, Any], count: int, vectors: Vectors | None, faults: Faults) -> Inputs | None:
-    given, kind = draft.inputs, draft.inputs.kind or ""
+    given, kind = draft.inputs, draft.inputs["kind"]
     if kind in ("values", "file"):
         if vectors is None:
             return None
         return Inputs(kind="values", count=len(vectors), dimension=len(vectors[0]), values=vectors)
-    length = _length(given.q0, values, faults) if given.q0 is not None else 1.0
+    if given["q0"] == "fixed-point" and draft.architecture.name != DENSE:
+        told = f'"fixed-point" is that of dense networks, not of "{draft.architecture.name}". Give a number.'
+        faults.add(("inputs", "q0"), told)
+        return None
+    length = _length(given["q0"], values, faults) if given["q0"] is not None else 1.0
     if length is None:
         return None
-    correlation = {"single": None, "pair": given.c0, "gaussian": given.c0 or 0.0}[kind]
-    return Inputs(kind, count, given.dimension or values["width"], q0=length, c0=correlation, fresh=given.fresh)
+    correlation = {"single": None, "pair": given["c0"], "gaussian": given["c0"] or 0.0}[kind]
+    dimension = given["dimension"] or values["width"]
+    return Inputs(kind, count, dimension, q0=length, c0=correlation, fresh=given["fresh"] or False)
 
 
 def _length(given: float | str, values: dict[str, Any], faults: Faults) -> float | None:

@@ -1,45 +1,36 @@
 """The keys of a scenario: pydantic models, strict, closed and frozen.
 
-A key that is not in the file is None: what must be there depends on other keys and is checked in
-:mod:`mcnet.scenario.draft`. Bounds keep numbers where the arithmetic and the machine can follow.
+The models of ``[network]``, ``[inputs]`` and ``[sweep]`` are made from the table of coordinates
+(:data:`mcnet.point.COORDINATES`) and the keys of the architecture. A key that is not in the file is None: what must be
+there depends on other keys and is checked in :mod:`mcnet.scenario.draft`. Bounds keep numbers where the arithmetic and
+the machine can follow.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, create_model
 
-from mcnet.activations.table import Activation
+from mcnet.coordinates import COORDINATES, DENSE, LAWS, Coordinate
 from mcnet.scenario import fields
 
-MAX_WIDTH = 2**26
 MAX_NETWORKS = 2**32 - 1  # a network's number is one 32-bit word of the counter of its random stream
 MAX_SEED = 2**64 - 1
 
-Width = Annotated[int, BeforeValidator(fields.integer(1, MAX_WIDTH))]
-Depth = Annotated[int, BeforeValidator(fields.integer(1, 100_000))]
-Count = Annotated[int, BeforeValidator(fields.integer(1, 1_000_000))]
 Networks = Annotated[int, BeforeValidator(fields.integer(1, MAX_NETWORKS))]
-Variance = Annotated[float, BeforeValidator(fields.number(0, 1e6))]
-Gain = Annotated[
-    float | Literal["critical"],
-    BeforeValidator(fields.number_or("critical", fields.number(0, 1e6, above=True))),
-]
-Length = Annotated[
-    float | Literal["fixed-point"],
-    BeforeValidator(fields.number_or("fixed-point", fields.number(0, 1e12, above=True))),
-]
-Weights = Annotated[str, BeforeValidator(fields.one_of("gaussian", "orthogonal", "uniform"))]
-Normalization = Annotated[str, BeforeValidator(fields.one_of("none", "last-mean", "last-batch", "last-layer"))]
-AnyActivation = Annotated[Activation, BeforeValidator(fields.activation)]
 Flag = Annotated[bool, BeforeValidator(fields.flag)]
 Line = Annotated[str, BeforeValidator(fields.line)]
 
-_NUMBERS = BeforeValidator(fields.axis)
-_WHOLE_NUMBERS = BeforeValidator(fields.whole_axis)
 _WORDS = BeforeValidator(fields.items)
 _FILLED = AfterValidator(fields.filled)
+_AXES = {
+    "number": BeforeValidator(fields.axis),
+    "integer": BeforeValidator(fields.whole_axis),
+    "any": BeforeValidator(fields.any_axis),
+}
 
 
 class Section(BaseModel):
@@ -48,61 +39,58 @@ class Section(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
-class Network(Section):
-    """What is fixed of the networks."""
-
-    architecture: Annotated[str, BeforeValidator(fields.one_of("dense"))] = "dense"
-    activation: AnyActivation | None = None
-    weights: Weights | None = None
-    width: Width | None = None
-    depth: Depth | None = None
-    sigma_w2: Gain | None = None
-    sigma_b2: Variance | None = None
-    normalization: Normalization | None = None
-    outputs: Count | None = None
-    readout: Annotated[str, BeforeValidator(fields.one_of("gaussian", "orthogonal"))] | None = None
-    parameterization: Annotated[str, BeforeValidator(fields.one_of("standard", "ntk", "pdlt"))] = "standard"
-    train_biases: Flag | None = None
+Model = type[Section]
+_VECTORS: dict[str, Any] = {
+    "values": Annotated[tuple[tuple[float, ...], ...], BeforeValidator(fields.vectors)],
+    "path": Line,
+}
 
 
-class Inputs(Section):
-    """The inputs of the networks."""
-
-    kind: Annotated[str, BeforeValidator(fields.one_of("single", "pair", "gaussian", "values", "file"))] | None = None
-    q0: Length | None = None
-    c0: Annotated[float, BeforeValidator(fields.number(-1, 1))] | None = None
-    count: Count | None = None
-    dimension: Width | None = None
-    values: Annotated[tuple[tuple[float, ...], ...], BeforeValidator(fields.vectors)] | None = None
-    path: Line | None = None
-    fresh: Flag = False
-
-
-class Joint(Section):
-    """Values that belong together: one entry of ``[[sweep.points]]``; ``count`` is that of the inputs."""
-
-    width: Width | None = None
-    depth: Depth | None = None
-    sigma_w2: Gain | None = None
-    sigma_b2: Variance | None = None
-    weights: Weights | None = None
-    activation: AnyActivation | None = None
-    normalization: Normalization | None = None
-    count: Count | None = None
+def _network_models(keys: tuple[Coordinate, ...], words: Mapping[str, tuple[str, ...]]) -> dict[str, Model]:
+    """The models of ``[network]``, ``[inputs]`` and ``[sweep]``."""
+    table = (*COORDINATES, *keys)
+    of = {each.name: _annotation(each, words.get(each.name, each.words)) for each in table}
+    swept = [each for each in table if each.swept]
+    joint = _model("Joint", {**{each.name: of[each.name] for each in swept}, "count": of["inputs"]})
+    axes = {each.name: _axis(of[each.name], _AXES.get(each.kind, _WORDS)) for each in swept}
+    return {
+        "network": _model("Network", {each.written: of[each.name] for each in table if each.section == "network"}),
+        "inputs": _model(
+            "Inputs", {**{each.written: of[each.name] for each in table if each.section == "inputs"}, **_VECTORS}
+        ),
+        "sweep": _model("Sweep", {"points": _axis(joint, _WORDS), **axes}),
+    }
 
 
-class Sweep(Section):
-    """The axes of the grid, each a tuple of values; ``points`` is one axis of several quantities."""
+def _model(name: str, content: Mapping[str, Any]) -> Model:
+    """A section whose keys are None where they are not given."""
+    definitions: Any = {key: (kind | None, None) for key, kind in content.items()}
+    return create_model(name, __base__=Section, **definitions)
 
-    points: Annotated[tuple[Joint, ...], _WORDS, _FILLED] | None = None
 
-    width: Annotated[tuple[Width, ...], _WHOLE_NUMBERS, _FILLED] | None = None
-    depth: Annotated[tuple[Depth, ...], _WHOLE_NUMBERS, _FILLED] | None = None
-    sigma_w2: Annotated[tuple[Gain, ...], _NUMBERS, _FILLED] | None = None
-    sigma_b2: Annotated[tuple[Variance, ...], _NUMBERS, _FILLED] | None = None
-    weights: Annotated[tuple[Weights, ...], _WORDS, _FILLED] | None = None
-    activation: Annotated[tuple[AnyActivation, ...], _WORDS, _FILLED] | None = None
-    normalization: Annotated[tuple[Normalization, ...], _WORDS, _FILLED] | None = None
+def _axis(kind: Any, items: BeforeValidator) -> Any:
+    return Annotated[tuple[kind, ...], items, _FILLED]
+
+
+def _annotation(coordinate: Coordinate, words: tuple[str, ...]) -> Any:
+    bounds = (coordinate.low, coordinate.high)
+    check: fields.Check
+    match coordinate.kind:
+        case "integer":
+            check = fields.integer(*map(int, bounds))
+        case "number":
+            check = fields.number(*bounds, above=coordinate.above)
+        case "word":
+            check = fields.one_of(*words)
+        case "flag":
+            check = fields.flag
+        case "activation":
+            check = fields.activation
+        case _:
+            check = fields.key_of_architecture(coordinate.check, coordinate.text)
+    if words and coordinate.kind in ("integer", "number"):
+        check = fields.word_or(words, check)
+    return Annotated[Any, BeforeValidator(check)]
 
 
 class Target(Section):
@@ -146,11 +134,20 @@ class Analyze(Section):
     fit: Annotated[tuple[Fit, ...], _WORDS] = ()
 
 
-SECTIONS: dict[str, type[Section]] = {
-    "network": Network,
-    "inputs": Inputs,
-    "sweep": Sweep,
-    "sampling": Sampling,
-    "analyze": Analyze,
-}
-"""The sections with keys known here; those of ``[measure]`` come from the catalog of observables."""
+@cache
+def sections(
+    keys: tuple[Coordinate, ...] = (), architectures: tuple[str, ...] = (DENSE,), weights: tuple[str, ...] = LAWS
+) -> dict[str, Model]:
+    """The models of all sections by name, but of ``[measure]``, which the observables give.
+
+    Parameters
+    ----------
+    keys : tuple of Coordinate
+        Keys of the architecture.
+    architectures : tuple of str
+        Names of those that are known.
+    weights : tuple of str
+        Laws that the architecture may have.
+    """
+    words = {"architecture": architectures, "weights": weights}
+    return {**_network_models(keys, words), "sampling": Sampling, "analyze": Analyze}

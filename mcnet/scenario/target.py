@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mcnet.coordinates import DENSE
 from mcnet.point import Point
 from mcnet.scenario.faults import Faults
 from mcnet.variables import Variable
@@ -51,7 +52,8 @@ def check(target: Target, points: Sequence[Point], stored: Mapping[str, Variable
 
 
 def _has_limit(point: Point, observable: str, layer: int | None) -> bool:
-    return observable in _KNOWN_LIMITS and point.inputs.kind in ("single", "pair") and layer != 0
+    known = observable in _KNOWN_LIMITS and point.architecture == DENSE
+    return known and point.inputs.kind in ("single", "pair") and layer != 0
 
 
 def plain(target: Target, points: Sequence[Point]) -> dict[str, Any]:

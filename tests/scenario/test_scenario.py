@@ -280,10 +280,10 @@ def test_plugins_register_activations(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_every_key_and_option_is_documented() -> None:
     from mcnet.observables.catalog import OBSERVABLES
-    from mcnet.scenario.schema import SECTIONS
+    from mcnet.scenario.schema import sections
 
     text = (Path(__file__).resolve().parents[2] / "docs" / "scenarios.md").read_text()
-    words = {word for section in SECTIONS.values() for word in section.model_fields}
+    words = {word for section in sections().values() for word in section.model_fields}
     words |= {word for observable in OBSERVABLES.values() for word in (observable.name, *observable.options)}
     assert not {word for word in words if f"`{word}`" not in text and f"`{word} = " not in text}
 

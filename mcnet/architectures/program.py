@@ -1,0 +1,99 @@
+"""The program of a point: what all interpretations of a network are given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from mcnet.architectures.registry import Architecture, lookup
+from mcnet.point import Point, frozen
+from mcnet.programs.axes import Axes
+from mcnet.programs.counted import Count
+from mcnet.programs.names import INPUT, ProgramError
+from mcnet.programs.parameters import Laws, Network, Parameters
+
+_COMMON = ("width", "depth", "outputs", "activation", "sigma_w2", "sigma_b2", "weights", "readout")
+
+
+@dataclass(frozen=True)
+class Program:
+    """A network function with everything that it is called with.
+
+    Attributes
+    ----------
+    architecture : Architecture
+    parameters : Parameters
+    inputs, dimension : int
+        T and M_0.
+    """
+
+    architecture: Architecture
+    parameters: Parameters
+    inputs: int
+    dimension: int
+
+    @property
+    def network(self) -> Network:
+        """``network(w, x, p)``."""
+        return self.architecture.network
+
+    @property
+    def axes(self) -> Axes:
+        """Row axes of the input."""
+        return self.architecture.axes_of(self.parameters, self.inputs)
+
+    @property
+    def rows(self) -> int:
+        """Rows of one input."""
+        rows = 1
+        for name, size in self.axes.items():
+            rows *= 1 if name == INPUT else size
+        return rows
+
+    @property
+    def laws(self) -> Laws:
+        """Laws of the matrices."""
+        return self.architecture.laws_of(self.parameters)
+
+    @property
+    def complaints(self) -> list[str]:
+        """Sentences about values that do not go together."""
+        return list(self.architecture.check(self.parameters))
+
+    @cached_property
+    def count(self) -> Count:
+        """The program on shapes.
+
+        Raises
+        ------
+        ProgramError
+            If it does not run at these sizes; the message begins with the architecture.
+        """
+        try:
+            return self.architecture.count(self.parameters, self.inputs, self.dimension)
+        except ProgramError as error:
+            raise ProgramError(f'architecture "{self.architecture.name}": {error}') from error
+        except (ArithmeticError, AttributeError, LookupError, NameError, TypeError, ValueError) as error:
+            told = f"fails at this point: {type(error).__name__}: {error}"
+            raise ProgramError(f'architecture "{self.architecture.name}": {told}') from error
+
+
+def of(point: Point) -> Program:
+    """The program of a point.
+
+    Raises
+    ------
+    ProgramError
+        If its architecture is not known.
+    """
+    architecture = lookup(point.architecture)
+    common = {name: getattr(point, name) for name in _COMMON}
+    return Program(architecture, architecture.resolved(common, point.keys), point.inputs.count, point.inputs.dimension)
+
+
+def frozen_keys(architecture: Architecture, values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Keys as a point has them: those given, the defaults of the others, sorted by name; absent where there is none."""
+    known = {name: values.get(name, key.default) for name, key in architecture.keys.items()}
+    return tuple((name, frozen(value)) for name, value in sorted(known.items()) if value is not None)
