@@ -54,7 +54,7 @@ def parts(gram: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("normalization", ["none", "pre-layer", "post-layer"])
 def test_explicit_blocks(normalization: str) -> None:
-    """Widths 32 to 128, extrapolated; 3 % more (8 to 10 % of what fluctuates most) is refused, and no attention branch."""
+    """Widths 32 to 128, extrapolated; 3 % more (10 % of what fluctuates most) is refused, and no attention branch."""
     widths = [32, 64, 128]
     found, error = limit_of([blocks(normalization, m, 32_000 // m) for m in widths], widths)
     start = TOKENS[None, :, None, :]
