@@ -20,7 +20,7 @@ CHUNK = 1 << 16
 """Components drawn at a time where only the Gram matrix is wanted."""
 
 
-def draw(point: Point, seed: int, start: int, stop: int, backend: Backend) -> Any:
+def draw(point: Point, seed: int, start: int, stop: int, backend: Backend, sites: int = 1) -> Any:
     """Input vectors of networks start..stop.
 
     Parameters
@@ -30,17 +30,20 @@ def draw(point: Point, seed: int, start: int, stop: int, backend: Backend) -> An
         Seed of the study.
     start, stop : int
     backend : Backend
+    sites : int
+        Vectors of one input: positions, tokens. Of random kinds those of different sites are independent, and what is
+        said of two inputs holds at each site.
 
     Returns
     -------
-    Array, shape (N or 1, T, M_0), float64
-        A leading 1 where all networks share one set.
+    Array, shape (N or 1, T, sites M_0), float64
+        The vectors of an input one after the other. A leading 1 where all networks share one set.
     """
-    x = differences(point, seed, start, stop, backend)
+    x = differences(point, seed, start, stop, backend, sites)
     return backend.xp.concat([x[:, :1, :], x[:, 1:, :] + x[:, :1, :]], axis=1)
 
 
-def differences(point: Point, seed: int, start: int, stop: int, backend: Backend) -> Any:
+def differences(point: Point, seed: int, start: int, stop: int, backend: Backend, sites: int = 1) -> Any:
     """As :func:`draw`, in the difference basis.
 
     Notes
@@ -51,10 +54,26 @@ def differences(point: Point, seed: int, start: int, stop: int, backend: Backend
     """
     inputs = point.inputs
     if inputs.values is not None:
-        values = np.asarray(inputs.values, dtype=np.float64)
+        values = np.asarray(inputs.values, dtype=np.float64).reshape(inputs.count, -1)
         return backend.place(np.concatenate([values[:1], values[1:] - values[:1]])[None])
-    xp = backend.xp
-    normals = _normals(point, seed, start, stop, backend, 0, inputs.dimension)
+    if sites > 1:
+        return _at_sites(point, seed, start, stop, backend, sites)
+    return _differences(point, backend, _normals(point, seed, start, stop, backend, 0, inputs.dimension))
+
+
+def _at_sites(point: Point, seed: int, start: int, stop: int, backend: Backend, sites: int) -> Any:
+    """Site p of all inputs from the components p M_0 ... (p + 1) M_0 of their rows of the stream."""
+    size = point.inputs.dimension
+    parts = [
+        _differences(point, backend, _normals(point, seed, start, stop, backend, site * size, size))
+        for site in range(sites)
+    ]
+    return backend.xp.concat(parts, axis=2)
+
+
+def _differences(point: Point, backend: Backend, normals: Any) -> Any:
+    """Inputs of a random kind from their rows of normals, (N, T, M_0)."""
+    xp, inputs = backend.xp, point.inputs
     if inputs.kind == "gaussian":
         return xp.matmul(backend.place(_factor(inputs)[None]), normals)
     first = _unit(xp, normals[:, :1, :])
@@ -68,8 +87,8 @@ def differences(point: Point, seed: int, start: int, stop: int, backend: Backend
     return scale * xp.concat([first, (c0 - 1.0) * first + math.sqrt((1.0 - c0) * (1.0 + c0)) * second], axis=1)
 
 
-def gram(point: Point, seed: int, start: int, stop: int, backend: Backend) -> Any:
-    """Gram matrices x.x/M_0 of the inputs in the difference basis.
+def gram(point: Point, seed: int, start: int, stop: int, backend: Backend, sites: int = 1) -> Any:
+    """Gram matrices x.x/M_0 of the inputs in the difference basis, the mean over the sites of an input.
 
     Returns
     -------
@@ -85,13 +104,14 @@ def gram(point: Point, seed: int, start: int, stop: int, backend: Backend) -> An
     xp = backend.xp
     if inputs.values is not None:
         x = differences(point, seed, start, stop, backend)
-        return xp.matmul(x, xp.matrix_transpose(x)) / inputs.dimension
+        return xp.matmul(x, xp.matrix_transpose(x)) / x.shape[2]
     total: Any = 0.0
-    for column in range(0, inputs.dimension, CHUNK):
-        part = _normals(point, seed, start, stop, backend, column, min(CHUNK, inputs.dimension - column))
+    size = sites * inputs.dimension
+    for column in range(0, size, CHUNK):
+        part = _normals(point, seed, start, stop, backend, column, min(CHUNK, size - column))
         total = total + xp.matmul(part, xp.matrix_transpose(part))
     factor = backend.place(_factor(inputs)[None])
-    return xp.matmul(xp.matmul(factor, total), xp.matrix_transpose(factor)) / inputs.dimension
+    return xp.matmul(xp.matmul(factor, total), xp.matrix_transpose(factor)) / size
 
 
 def _normals(point: Point, seed: int, start: int, stop: int, backend: Backend, column: int, columns: int) -> Any:

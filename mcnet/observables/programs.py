@@ -23,11 +23,12 @@ def draw(point: Point, seed: int, sampler: str, needs: Set[str], ensemble: Ensem
     """The networks of an ensemble; parameters as :func:`mcnet.observables.sample.draw`."""
     program, backend = architectures.of(point), ensemble.backend
     backward = bool(needs & {"errors", "tangent"})
+    x = inputs.differences(point, seed, ensemble.start, ensemble.stop, backend, program.rows)
     trace = sampled.run(
         program.network,
         program.parameters,
         program.laws,
-        inputs.differences(point, seed, ensemble.start, ensemble.stop, backend),
+        backend.xp.reshape(x, (x.shape[0], *program.axes.values(), point.inputs.dimension)),
         tuple(program.axes)[1:],
         ensemble,
         sampler,

@@ -54,7 +54,7 @@ def require_vectors(point: Point) -> None:
     """
     inputs = point.inputs
     if inputs.values is not None:
-        if len(inputs.values) != inputs.count or any(len(row) != inputs.dimension for row in inputs.values):
+        if len(inputs.values) != inputs.count or any(len(row) % inputs.dimension for row in inputs.values):
             raise ValueError("input vectors of another size")
         sections()["inputs"].model_validate({"values": [list(row) for row in inputs.values]})
 

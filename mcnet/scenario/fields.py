@@ -218,6 +218,8 @@ def vectors(value: Any) -> tuple[tuple[float, ...], ...]:
     """A list of vectors of one length."""
     if not isinstance(value, list | tuple) or not value or not all(isinstance(row, list | tuple) for row in value):
         raise fault("expected a list of vectors. Write [[...], [...]], one list of numbers for each input.")
+    if any(isinstance(entry, list | tuple) for row in value for entry in row):
+        return vectors([_side_by_side(row, t) for t, row in enumerate(value)])
     wrong: list[Fault] = []
     check = number(-1e12, 1e12)
     for t, row in enumerate(value):
@@ -233,6 +235,15 @@ def vectors(value: Any) -> tuple[tuple[float, ...], ...]:
     if wrong:
         raise faults(wrong)
     return tuple(tuple(float(entry) for entry in row) for row in value)
+
+
+def _side_by_side(sites: Any, t: int) -> list[Any]:
+    """The vectors of the sites of one input (positions, tokens; of a grid by rows), one after the other."""
+    if not all(isinstance(site, list | tuple) and len(site) == len(sites[0]) for site in sites):
+        raise fault(f"input {t + 1} has vectors of different lengths. Write [[...], [...]], one for each position.")
+    if any(isinstance(entry, list | tuple) for site in sites for entry in site):
+        return [entry for site in sites for entry in _side_by_side(site, t)]
+    return [entry for site in sites for entry in site]
 
 
 def items(value: Any) -> tuple[Any, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,8 +66,26 @@ def points(draft: Draft, folder: Path, faults: Faults) -> tuple[Point, ...]:
             )
         )
     if architecture.name != DENSE:
+        made = [_at_sites(point, draft, faults) for point in made]
         _try(made, faults)
     return tuple(made)
+
+
+def _at_sites(point: Point, draft: Draft, faults: Faults) -> Point:
+    """The vectors given for an input divided among its sites: positions, tokens."""
+    program = architectures.of(point)
+    if point.inputs.values is None or program.complaints or program.rows == 1:
+        return point
+    size, rest = divmod(point.inputs.dimension, program.rows)
+    if rest or not size:
+        axes = " x ".join(str(size) for size in (point.inputs.count, *list(program.axes.values())[1:]))
+        faults.add(
+            ("inputs", "values" if draft.inputs["kind"] == "values" else "path"),
+            f"has {point.inputs.dimension} numbers for each input, which are no {program.rows} vectors of one length. "
+            f"Give {axes} vectors.",
+        )
+        return point
+    return replace(point, inputs=replace(point.inputs, dimension=size))
 
 
 def _try(points: Sequence[Point], faults: Faults) -> None:
