@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from numba import njit
 from numpy.typing import NDArray
+from scipy.integrate import quad
 
 from mcnet import activations
 from mcnet.activations import table as activation_table
 from mcnet.activations.table import Activation
+from mcnet.activations.verifying import verify
 from mcnet.kernels.lanes.printing import numba_source
 from mcnet.kernels.lanes.simd import load, store
 
@@ -55,7 +57,7 @@ def test_the_table_holds_the_names_of_the_contract() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_values_and_derivatives(name: str) -> None:
     activation = activations.get(name)
-    activations.check_derivative(activation)
+    verify(activation)
     u = np.linspace(-8, 8, 321)
     exact = np.array([SCALARS[name](float(x)) for x in u])
     np.testing.assert_allclose(activation.phi(u), exact, rtol=1e-13, atol=1e-14)
@@ -152,6 +154,13 @@ def test_printed_form(name: str) -> None:
     check_printed(activations.get(name))
 
 
+def _bent_slope(q: float, knee: float) -> float:
+    """E phi'^2 by SciPy: 1 below the knee, 1 - 1/(1 + x^2) above."""
+    density = lambda u: math.exp(-0.5 * u * u / q) / math.sqrt(2 * math.pi * q)  # noqa: E731
+    lost = quad(lambda u: density(u) / (1 + (u - knee) ** 2), knee, 40.0, epsabs=1e-13)[0]
+    return float(1.0 - lost)
+
+
 @pytest.mark.usefixtures("table")
 def test_a_registered_activation_needs_no_other_entry() -> None:
     activations.register(
@@ -160,14 +169,14 @@ def test_a_registered_activation_needs_no_other_entry() -> None:
         lambda u, m, knee: m.where(u > knee, (u - knee) / m.sqrt(1 + (u - knee) ** 2), -1.0),
         kinks=lambda knee: (knee,),
         parameters={"knee": 0.25},
-        closed={"square": lambda q, knee: q + knee},
+        closed={"derivative_square": lambda q, knee: _bent_slope(q, knee)},
     )
     bent = activations.get({"name": "bent-root", "knee": 0.5})
     assert "bent-root" in activations.names()
     assert bent.kinks == (0.5,)
-    square = bent.closed("square")
+    square = bent.closed("derivative_square")
     assert square is not None
-    assert square(1.0) == 1.5
+    assert square(1.0) == _bent_slope(1.0, 0.5)
     assert bent.closed("product") is None
     check_printed(bent)
 
@@ -195,6 +204,43 @@ def test_wrong_functions_are_refused_and_forgotten(phi: Any, dphi: Any, error: t
     with pytest.raises(error, match=why):
         activations.register("wrong", phi, dphi)
     assert "wrong" not in activations.names()
+
+
+RELU = (lambda u, m: m.maximum(u, 0.0), lambda u, m: m.where(u > 0.0, 1.0, 0.0))
+TANH = (lambda u, m: m.tanh(u), lambda u, m: 1.0 - m.tanh(u) * m.tanh(u))
+LIES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "is not homogeneous: phi.0.25 u. differs": (TANH, {"homogeneous": True}),
+    "jumps at u = .*, which is not among its kinks": (RELU, {}),
+    r'closed mean "square" at 0.4 is 0.208, by quadrature 0.2': (
+        RELU,
+        {"kinks": (0.0,), "closed": {"square": lambda q: 0.52 * q}},
+    ),
+    'closed mean "derivative_product" at 0.5, 2, -0.4': (
+        RELU,
+        {"kinks": (0.0,), "closed": {"derivative_product": lambda a, b, k: 0.25 + np.arcsin(0.6) / (2 * np.pi)}},
+    ),
+    '"mean" is not a Gaussian mean': (TANH, {"closed": {"mean": lambda q: 0.0}}),
+    "phi is not finite at u = -50": ((lambda u, m: m.exp(-20 * u), lambda u, m: -20 * m.exp(-20 * u)), {}),
+}
+
+
+@pytest.mark.usefixtures("table")
+@pytest.mark.parametrize("told", LIES)
+def test_lies_are_refused_by_name(told: str) -> None:
+    (phi, dphi), claims = LIES[told]
+    with pytest.raises(ValueError, match=f'activation "liar": .*{told}'):
+        activations.register("liar", phi, dphi, **claims)
+    assert "liar" not in activations.names()
+
+
+@pytest.mark.usefixtures("table")
+def test_what_is_true_is_accepted() -> None:
+    from mcnet.activations.closed_means import RELU as MEANS
+
+    activations.register("relu-again", *RELU, kinks=(0.0,), closed=MEANS, homogeneous=True)
+    steep = (lambda u, m: m.tanh(1e4 * u), lambda u, m: 1e4 * (1.0 - m.tanh(1e4 * u) ** 2))
+    activations.register("steep", *steep)
+    assert {"relu-again", "steep"} <= set(activations.names())
 
 
 def test_light_import() -> None:
