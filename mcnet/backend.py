@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from mcnet.activations.expressions import FUNCTIONS, numpy_math
 from mcnet.errors import DeviceError, UsageError
-from mcnet.kernels import linalg
 from mcnet.streams import STREAM_VERSION
 
 CPU_MEMORY = 1 << 28
@@ -74,14 +73,6 @@ class Backend:
     def describe(self) -> dict[str, str]:
         """Everything that tells what computed: backend, device, driver, libraries, precision of products, streams."""
         return {"backend": self.name, **self.facts, "stream_version": str(STREAM_VERSION)}
-
-    def overlaps(self, a: Any, b: Any) -> Any:
-        """a.b of all rows, summed in float64: (N or 1, r, n), (N or 1, k, n) -> (N, r, k)."""
-        if self.xp is np:
-            from mcnet.kernels import cpu
-
-            return cpu.overlaps(a, b)
-        return linalg.overlaps(self.xp, a, b)
 
     def mathematics(self, u: Any) -> Any:
         """The namespace ``m`` of :mod:`mcnet.activations.expressions` for arrays like u."""

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from mcnet.activations.table import Activation
-from mcnet.kernels import linalg
 from mcnet.kernels.lanes.programs import program
 from mcnet.kernels.reference import Chain, TangentChain, check_chain
 from mcnet.streams import Key
-
-FEW_ROWS = 16
-"""Up to so many rows on one side their products are faster without BLAS, which needs copies in float64."""
 
 WIDE = 2048
 """From this width on a network fills the lanes by itself: a batch of few wide networks is as fast as one of many."""
@@ -73,34 +69,6 @@ def _filled(
         tag = role << 24 | layer
         fill(out.reshape(-1), *out.shape, uniform, key.k0, key.k1, start, tag, first_row, first_column)
     return out.astype(dtype, copy=False)
-
-
-def overlaps(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
-    """a.b of all rows, summed in float64: (N or 1, r, n), (N or 1, k, n) -> (N, r, k).
-
-    As :func:`mcnet.kernels.linalg.overlaps`, without copies in float64 where the vectors are few and float32: there it
-    takes a sixth of the time.
-    """
-    shape = (max(a.shape[0], b.shape[0]), a.shape[1], b.shape[1])
-    if a.dtype != np.float32 or b.dtype != np.float32 or min(shape[1:]) > FEW_ROWS:
-        return cast(NDArray[np.float64], linalg.overlaps(np, a, b))
-    out = np.zeros(shape)
-    if out.size and a.size:
-        (first, step), (second, other) = _flat(a), _flat(b)
-        program("overlaps").overlaps(out, first, second, (step, other), a.shape[2], a is b)
-    return out
-
-
-def _flat(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
-    """Rows (N or 1, r, n) as one line of memory, and how far networks lie apart in it; 0 where there is one."""
-    networks, count, size = rows.shape
-    if rows.flags.c_contiguous:
-        return rows.reshape(-1), count * size if networks > 1 else 0
-    step, line, one = (stride // rows.itemsize for stride in rows.strides)
-    if one != 1 or (count > 1 and line != size) or (networks > 1 and step < count * size):
-        rows, step = np.ascontiguousarray(rows), count * size
-    length = (networks - 1) * step + count * size
-    return np.lib.stride_tricks.as_strided(rows, (length,), (rows.itemsize,)), step if networks > 1 else 0
 
 
 def conditioned_chain(

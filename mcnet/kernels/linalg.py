@@ -11,13 +11,6 @@ TOLERANCE = 1e-12
 """A vector whose part outside a span is shorter than this, relative to the vector, counts as inside."""
 
 
-COLUMNS = 1 << 12
-"""Columns of which overlaps are summed at a time."""
-
-PART = 1 << 18
-"""Entries of vectors whose overlaps are taken at a time."""
-
-
 class Extension(NamedTuple):
     """An orthonormal set grown by some vectors.
 
@@ -79,33 +72,6 @@ def extend(xp: Any, basis: Array, vectors: Array) -> Extension:
         row.append(xp.broadcast_to(zero, (lead, 1, known + count - 1 - t)))
         coefficients.append(xp.concat(row, axis=2))
     return Extension(rows, xp.concat(coefficients, axis=1))
-
-
-def overlaps(xp: Any, a: Array, b: Array) -> Array:
-    """a.b of all rows, summed in float64: (N or 1, r, n), (N or 1, k, n) -> (N, r, k).
-
-    In parts that stay in the cache, float64 copies included. A network's sums have one order whatever the batch.
-    """
-    lead, columns = max(a.shape[0], b.shape[0]), a.shape[2]
-    together = max(1, PART // ((a.shape[1] + b.shape[1]) * min(columns, COLUMNS)))
-    found = []
-    for first in range(0, lead, together):
-        some = slice(first, min(first + together, lead))
-        ours, theirs = (rows if rows.shape[0] == 1 else rows[some, ...] for rows in (a, b))
-        total: Array = None
-        for column in range(0, columns, COLUMNS):
-            here = slice(column, min(column + COLUMNS, columns))
-            part = _overlaps(xp, ours[:, :, here], None if a is b else theirs[:, :, here])
-            total = part if total is None else total + part
-        found.append(total)
-    return found[0] if len(found) == 1 else xp.concat(found, axis=0)
-
-
-def _overlaps(xp: Any, a: Array, b: Array | None) -> Array:
-    """The same of one part; None: of a with itself."""
-    a = xp.astype(a, xp.float64, copy=False)
-    b = a if b is None else xp.astype(b, xp.float64, copy=False)
-    return xp.matmul(a, transpose(xp, b))
 
 
 def length(xp: Any, vectors: Array) -> Array:

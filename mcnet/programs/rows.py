@@ -51,13 +51,6 @@ def to_difference(xp: Any, rows: Array) -> Array:
     return out
 
 
-def differences_of(rows: Array) -> Array:
-    """As :func:`to_difference`, in place."""
-    if rows.shape[-3] > 1:
-        rows[..., 1:, :, :] -= rows[..., :1, :, :]
-    return rows
-
-
 def plain_lengths(xp: Any, inputs: int, sites: int, products: Array) -> Array:
     """Squared lengths of the inputs themselves from products in the difference basis: (N, T P, T P) -> (N, T P)."""
     own = xp.linalg.diagonal(products)

@@ -28,6 +28,7 @@ import numpy as np
 
 from mcnet import streams
 from mcnet.activations import Activation
+from mcnet.kernels.vectors import overlaps
 from mcnet.programs import counted, normalizing, rows
 from mcnet.programs.counted import Count
 from mcnet.programs.names import INPUT, Key, ProgramError, text_of
@@ -207,7 +208,7 @@ class Sampled(AbstractInterpreter):
         return self._made(self._operations.product(a, b, axes), axes, (a, b))
 
     def _apply(self, activation: Activation, v: Any) -> Vector:
-        return self._made(self._operations.elementwise(activation, v), v.axes, (v,))
+        return self._made(self._operations.elementwise(activation, v, self.settings.backward), v.axes, (v,))
 
     def _rows(self, matrix: Matrix, v: Any, axis: str, axes: Axes) -> Vector:
         return self._made(self._operations.mapped(matrix, v, axis), axes, (v,))
@@ -254,7 +255,7 @@ class Sampled(AbstractInterpreter):
                 products = self._overlaps(v)
             else:
                 flat = xp.reshape(value, (value.shape[0], -1, v.units))
-                products = self.backend.overlaps(flat, flat)
+                products = overlaps(xp, flat, flat)
             self.seen[key] = _zero_where_dead(xp, v.value, products / v.units)
 
     # ------------------------------------------------------------ matrices
@@ -328,7 +329,7 @@ class Sampled(AbstractInterpreter):
         if self._products[0] is not v:
             xp = self.backend.xp
             flat = xp.reshape(v.value, (v.value.shape[0], -1, v.units))
-            self._products = (v, self.backend.overlaps(flat, flat))
+            self._products = (v, overlaps(xp, flat, flat))
         return self._products[1]
 
 

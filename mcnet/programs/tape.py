@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from mcnet.activations import Activation
 from mcnet.backend import Backend
+from mcnet.kernels import vectors
 from mcnet.programs import rows
 from mcnet.programs.names import INPUT
 from mcnet.programs.rows import RowMap
@@ -138,26 +139,32 @@ class Operations:
 
         return Step(value, pull, push)
 
-    def elementwise(self, activation: Activation, v: Vector) -> Step:
-        """An activation."""
-        xp, backend = self.backend.xp, self.backend
-        plain = rows.to_plain(xp, v.value)
-        mathematics = backend.mathematics(plain)
-        made = activation.phi(plain, mathematics)
-        if made is v.value:  # an activation may give back what it was given
-            made = xp.asarray(made, copy=True)
-        value = rows.differences_of(made)
-        known: list[Array] = []
+    def elementwise(self, activation: Activation, v: Vector, slopes: bool) -> Step:
+        """An activation; ``slopes``: whether a backward pass may follow."""
+        xp = self.backend.xp
+        shape = v.value.shape
+        made = vectors.activated(xp, activation, xp.reshape(v.value, (*shape[:2], -1)), slopes)
+        if made is not None:
+            value, known = (None if part is None else xp.reshape(part, shape) for part in made)
+        else:
+            plain = rows.to_plain(xp, v.value)
+            value, known = rows.to_difference(xp, activation.phi(plain, self.backend.mathematics(plain))), None
 
         def slope() -> Array:
-            if not known:
+            nonlocal known
+            if known is None:
                 u = rows.to_plain(xp, v.value)
-                found = activation.dphi(u, backend.mathematics(u))
-                known.append(found + xp.zeros_like(u) if found.shape != u.shape else found)
-            return known[0]
+                known = activation.dphi(u, self.backend.mathematics(u))
+            return known
 
         def pull(c: Array) -> list[Array]:
-            return [self._through(c, slope(), None)]
+            p = slope()
+            if self.mixing:
+                return [c * p[:, None, ...]]
+            inputs = c.shape[2]
+            flat = xp.reshape(p[:, :inputs, ...], (p.shape[0], inputs, -1))
+            found = vectors.through_slope(xp, flat, xp.reshape(c, (*c.shape[:3], -1)))
+            return [xp.reshape(found, (found.shape[0], *c.shape[1:]))]
 
         def push(tangents: Sequence[Array], inputs: int) -> Array:
             (t,) = tangents

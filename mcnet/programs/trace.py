@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mcnet import streams
+from mcnet.kernels.vectors import overlaps
 from mcnet.programs import rows
 from mcnet.programs.counted import Count
 from mcnet.programs.jacobian import Jacobian
@@ -264,7 +265,7 @@ class Trace:
         networks, functionals, inputs, sites, units = c.shape
         if not mixing and inputs * sites <= FEW_ROWS:
             flat = xp.reshape(c, (networks * functionals, inputs * sites, units))
-            squares = plain_lengths(xp, inputs, sites, self._backend.overlaps(flat, flat))
+            squares = plain_lengths(xp, inputs, sites, overlaps(xp, flat, flat))
             squares = xp.reshape(squares, (networks, functionals, inputs, sites))
         else:
             wide = xp.astype(c, xp.float64)

@@ -3,7 +3,8 @@
 The law, the streams and their rows are those of :class:`mcnet.weights.conditioned.ConditionedGaussian`, which keeps an
 orthonormal basis of its questions in float64. Here the basis is implied: with questions Q as rows, Q Q^T = C C^T by
 Cholesky and A = C^-1 Q, so that a question costs a few passes over its entries. What lies in the span of the questions
-before to 3e-7 of its length counts as inside; answers carry the rounding of float32.
+before to 3e-6 of its length counts as inside; answers carry the rounding of float32. Where there are as many questions
+as dimensions, and the basis is all but singular, vectors are float64 inside.
 """
 
 from __future__ import annotations
@@ -15,14 +16,12 @@ import numpy as np
 
 from mcnet import streams
 from mcnet.backend import Backend
+from mcnet.kernels.vectors import combined, overlaps
 from mcnet.weights.conditioned import conditioned_matrix
 from mcnet.weights.laws import AbstractMatrix, Array, Ensemble, Layer
 
-RANK_TOLERANCE = 1e-13
-"""A pivot below this share of a question's squared length is zero."""
-
-LARGE = 1 << 16
-"""Entries of the rows of one network from which its products are a call of their own."""
+RANK_TOLERANCE = 1e-11
+"""A pivot below this share of a question's squared length is zero: what is left of a float32 vector inside a span."""
 
 
 def asked_matrix(layer: Layer, ensemble: Ensemble, forward: int = 0, backward: int = 0) -> AbstractMatrix:
@@ -35,20 +34,9 @@ def asked_matrix(layer: Layer, ensemble: Ensemble, forward: int = 0, backward: i
     forward, backward : int
         How many questions to expect from either side: memory is taken once, and grows where there are more.
     """
-    few = max(forward, backward) < min(layer.inputs, layer.units)
-    if layer.law == "gaussian" and ensemble.precision == "mixed" and few:
+    if layer.law == "gaussian" and ensemble.precision == "mixed":
         return AskedGaussian(layer, ensemble, forward, backward)
     return conditioned_matrix(layer, ensemble)
-
-
-def combined(xp: Any, coefficients: Array, rows: Array) -> Array:
-    """Sums of rows: (N or 1, r, k), (N or 1, k, n) -> (N, r, n), in the type of the rows."""
-    coefficients = xp.astype(coefficients, rows.dtype, copy=False)
-    if rows.shape[1] * rows.shape[2] < LARGE:
-        return xp.matmul(coefficients, rows)
-    lead = max(coefficients.shape[0], rows.shape[0])  # products of one network: those of a vector are faster so
-    each = [[part[n if part.shape[0] > 1 else 0, ...] for part in (coefficients, rows)] for n in range(lead)]
-    return xp.stack([xp.matmul(*pair) for pair in each], axis=0)
 
 
 class Factor:
@@ -163,9 +151,9 @@ class Rows:
         assert self._block is not None
         return self._block[:, : self.count, :]
 
-    def mixed(self, coefficients: Array) -> Array:
-        """coefficients @ rows, in the type of the rows."""
-        return combined(self._xp, coefficients, self.rows)
+    def added(self, to: Array, coefficients: Array) -> Array:
+        """``to`` + coefficients @ rows, in place where that is possible."""
+        return combined(self._xp, coefficients, self.rows, to)
 
 
 class AskedGaussian:
@@ -190,7 +178,9 @@ class AskedGaussian:
 
     def __init__(self, layer: Layer, ensemble: Ensemble, forward: int, backward: int) -> None:
         self._layer, self._ensemble = layer, ensemble
-        self._xp, self._overlaps = ensemble.backend.xp, ensemble.backend.overlaps
+        self._xp = ensemble.backend.xp
+        few = max(forward, backward) < min(layer.inputs, layer.units)
+        self._dtype = ensemble.dtype if few else self._xp.float64
         self._questions = Rows(ensemble, forward)  # x as asked, without scale
         self._constants = ensemble.backend.place(np.empty(0))
         self._answers = Rows(ensemble, forward)  # U: of the orthonormal questions
@@ -207,10 +197,11 @@ class AskedGaussian:
         ``square``: the products of the rows of x with each other, (N or 1, T, T), where they are known.
         """
         xp, layer, own = self._xp, self._layer, self._questions
+        x = xp.astype(x, self._dtype, copy=False)
         known = own.count
         if square is None:
-            square = self._overlaps(x, x)
-        before = self._overlaps(x, own.rows) if known else xp.zeros_like(square[:, :, :0])
+            square = overlaps(xp, x, x)
+        before = overlaps(xp, x, own.rows) if known else xp.zeros_like(square[:, :, :0])
         scale, bias = layer.sigma_w2 / layer.inputs, layer.sigma_b2
         square = scale * square + bias * (constants[:, None] * constants[None, :])
         before = scale * before + bias * (constants[:, None] * self._constants[None, :])
@@ -218,29 +209,30 @@ class AskedGaussian:
         fresh = self._fresh(streams.FORWARD, x.shape[1], layer.units, (known, 0))
         other = self._back_questions
         if other.count:
-            asked = math.sqrt(scale) * self._overlaps(x, self._back_answers.rows)
+            asked = math.sqrt(scale) * overlaps(xp, x, self._back_answers.rows)
             asked = asked + math.sqrt(bias) * (constants[:, None] * self._back_bias[:, None, :])
             if known:
                 asked = asked - xp.matmul(below, self._settled)
             told = xp.matmul(inverse, asked)  # (N, r, j)
-            surplus = xp.matmul(self._overlaps(fresh, other.rows), xp.matrix_transpose(self._back_factor.inverse))
-            fresh = fresh + other.mixed(xp.matmul(told - surplus, self._back_factor.inverse))
+            surplus = xp.matmul(overlaps(xp, fresh, other.rows), xp.matrix_transpose(self._back_factor.inverse))
+            fresh = other.added(fresh, xp.matmul(told - surplus, self._back_factor.inverse))
             self._settle(told, 1)
         fresh = self._used(corner, fresh)
         answer = combined(xp, corner, fresh)
         if known:
-            answer = answer + self._answers.mixed(below)
+            answer = self._answers.added(answer, below)
         own.add(x)
         self._constants = xp.concat([self._constants, constants])
         self._answers.add(fresh)
-        return answer
+        return xp.astype(answer, self._ensemble.dtype, copy=False)
 
     def apply_transpose(self, d: Array) -> Array:
         """W^T d; see :class:`mcnet.weights.laws.AbstractMatrix`."""
         xp, layer, own = self._xp, self._layer, self._back_questions
+        d = xp.astype(d, self._dtype, copy=False)
         known = own.count
-        square = self._overlaps(d, d)
-        before = self._overlaps(d, own.rows) if known else xp.zeros_like(square[:, :, :0])
+        square = overlaps(xp, d, d)
+        before = overlaps(xp, d, own.rows) if known else xp.zeros_like(square[:, :, :0])
         below, corner, inverse = self._back_factor.grow(before, square)
         fresh = self._fresh(streams.BACKWARD, d.shape[1], layer.inputs, (known, 0))
         extended = layer.sigma_b2 > 0.0
@@ -252,29 +244,29 @@ class AskedGaussian:
             ]
         other, deviation, shift = self._questions, layer.entry_deviation, math.sqrt(layer.sigma_b2)
         if other.count:
-            asked = self._overlaps(d, self._answers.rows)
+            asked = overlaps(xp, d, self._answers.rows)
             if known:
                 asked = asked - xp.matmul(below, xp.matrix_transpose(self._settled))
             told = xp.matmul(inverse, asked)  # (N, r, k)
-            surplus = deviation * self._overlaps(fresh, other.rows) + shift * (bias[:, :, None] * self._constants)
+            surplus = deviation * overlaps(xp, fresh, other.rows) + shift * (bias[:, :, None] * self._constants)
             surplus = xp.matmul(surplus, xp.matrix_transpose(self._factor.inverse))
             coefficients = xp.matmul(told - surplus, self._factor.inverse)
-            fresh = fresh + other.mixed(deviation * coefficients)
+            fresh = other.added(fresh, deviation * coefficients)
             bias = bias + shift * xp.vecdot(coefficients, self._constants)
             self._settle(xp.matrix_transpose(told), 2)
         fresh = self._used(corner, fresh)
         answer = combined(xp, corner * deviation, fresh)
         if known:
-            answer = answer + self._back_answers.mixed(below * deviation)
+            answer = self._back_answers.added(answer, below * deviation)
         own.add(d)
         self._back_answers.add(fresh)
         there = xp.linalg.diagonal(corner) > 0.0
         self._back_bias = _beside(xp, self._back_bias, xp.where(there, bias, xp.zeros_like(bias)), 1)
-        return answer
+        return xp.astype(answer, self._ensemble.dtype, copy=False)
 
     def _fresh(self, role: int, rows: int, columns: int, first: tuple[int, int]) -> Array:
-        ensemble = self._ensemble
-        return ensemble.normals(role, self._layer.index, rows, columns, dtype=ensemble.dtype, first=first)
+        index, dtype = self._layer.index, self._dtype
+        return self._ensemble.normals(role, index, rows, columns, dtype=dtype, first=first)
 
     def _used(self, corner: Array, fresh: Array) -> Array:
         """Zero where a question lay in the span of those before."""
