@@ -21,6 +21,8 @@ from mcnet.theory.gaussian import ActivationLike, Floats
 _ORDER = 48  # of the polynomial in v; error 1e-10 or better
 _X, _W = np.polynomial.legendre.leggauss(_ORDER)
 _V, _WV = 0.5 * (1.0 + _X), 0.5 * _W  # on [0, 1]
+_X_WORK, _W_WORK = np.polynomial.legendre.leggauss(24)  # enough for the variance: 1e-12
+_V_WORK, _WV_WORK = 0.5 * (1.0 + _X_WORK), 0.5 * _W_WORK
 _FAR = 20.0  # theta beyond which the decay is exponential to rounding
 
 
@@ -216,8 +218,8 @@ def _work(phi: Activation, sigma_w2: float, variance: float) -> float:
     if floor is None:
         return 1.0
     d = variance - floor
-    force = _force(phi, sigma_w2, variance, floor + d * (1.0 - _V**2))
-    return float(force @ (2.0 * _V * _WV)) / d
+    force = _force(phi, sigma_w2, variance, floor + d * (1.0 - _V_WORK**2))
+    return float(force @ (2.0 * _V_WORK * _WV_WORK)) / d
 
 
 def leaky(activation: ActivationLike, sigma_w2: float, sigma_b2: float, leak: float, q_0: float, steps: int) -> Floats:

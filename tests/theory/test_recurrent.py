@@ -9,7 +9,9 @@ import pytest
 from extrapolation import limit_of
 
 from mcnet import activations
-from mcnet.theory import gaussian, mean_field, recurrent
+from mcnet.theory import exact, gaussian, mean_field, recurrent
+
+UNIT_ERF = {"name": "erf", "scale": math.sqrt(math.pi) / 2}  # slope 1 at 0, as tanh, and closed means
 
 
 def log_cosh(u: np.ndarray) -> np.ndarray:
@@ -58,7 +60,7 @@ def test_lyapunov_exponent() -> None:
     state = recurrent.continuous("tanh", 4.0)
     assert abs(state._level(-1.0)) < 1e-9
     assert state._level(1.0) < -0.1
-    near = [recurrent.continuous("tanh", g * g).lyapunov / (g - 1) ** 2 for g in (1.02, 1.01)]
+    near = [recurrent.continuous(UNIT_ERF, g * g).lyapunov / (g - 1) ** 2 for g in (1.02, 1.01)]
     np.testing.assert_allclose(2 * near[1] - near[0], 0.5, rtol=0.01)
 
 
@@ -73,6 +75,34 @@ def test_leaky_linear_networks_exactly() -> None:
                 for k in range(min(s, t) + 1)
             ]
             np.testing.assert_allclose(got[t, s], q_0 * sum(terms), rtol=1e-13)
+
+
+def test_tied_linear_networks_at_any_width() -> None:
+    """Published polynomials in 1/M, and 3 x 3 matrices applied three times; 2 % more, or new matrices, are refused."""
+    for m in (1, 4, 50):
+        known = [
+            1.0,
+            1.0,
+            1 + 2 / m**2,
+            1 + 10 / m**2 + 4 / m**3,
+            1 + 28 / m**2 + 28 / m**3 + 48 / m**4,
+            1 + 62 / m**2 + 110 / m**3 + 468 / m**4 + 304 / m**5,
+        ]
+        got = [exact.tied_linear_length(1.0, m, t) for t in range(6)]
+        np.testing.assert_allclose(got, known, rtol=1e-13)
+    np.testing.assert_allclose(exact.tied_linear_length(2.0, 1, 7), 2.0**7 * math.prod(range(1, 14, 2)), rtol=1e-12)
+    rng, count = np.random.default_rng(0), 1_000_000
+    w = math.sqrt(1.3 / 3) * rng.standard_normal((count, 3, 3))
+    x = np.broadcast_to(np.array([1.0, 0.0, 0.0]), (count, 3))
+    for _ in range(3):
+        x = np.einsum("nij,nj->ni", w, x)
+    ratio, expected = (x**2).sum(1), exact.tied_linear_length(1.3, 3, 3)
+    error = ratio.std() / math.sqrt(count)
+    assert abs(ratio.mean() - expected) < 4.0 * error
+    assert abs(ratio.mean() - 1.02 * expected) > 4.5 * error
+    assert abs(ratio.mean() - 1.3**3) > 50.0 * error
+    with pytest.raises(ValueError, match="0 to 7"):
+        exact.tied_linear_length(1.0, 3, 8)
 
 
 def test_without_leak_lengths_are_those_of_depth() -> None:
@@ -126,8 +156,8 @@ def test_untied_leaky_networks() -> None:
     np.testing.assert_allclose(half, 4.0 / 3.0 * gaussian.square("erf", half), rtol=1e-10)
     late = recurrent.leaky("erf", 4.0, 0.0, 1.0, 2.0, 60)[-1, -1]
     np.testing.assert_allclose(late, recurrent.untied_variance("erf", 4.0, 1.0), rtol=1e-9)
-    assert recurrent.untied_variance("tanh", 2.0, 0.5) == 0.0  # silent where the tied network is chaotic
-    assert recurrent.continuous("tanh", 2.0).variance > 0.5
+    assert recurrent.untied_variance(UNIT_ERF, 2.0, 0.5) == 0.0  # silent where the tied network is chaotic
+    assert recurrent.continuous(UNIT_ERF, 2.0).variance > 0.5
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from mcnet.theory.exact.convolution import (
     linear_convolution_spread,
     relu_convolution_lengths,
 )
+from mcnet.theory.exact.recurrent import tied_linear_length
 from mcnet.theory.exact.residual import linear_residual_jacobian, relu_residual_lengths
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "log_jacobian_elementary",
     "relu_convolution_lengths",
     "relu_residual_lengths",
+    "tied_linear_length",
 ]
