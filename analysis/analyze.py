@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from mcnet_analysis import study
 from mcnet_analysis.judge.family import Judged, judge_family
+from mcnet_analysis.judge.power import added, power_table, untested, weakness
+from mcnet_analysis.judge.power import judged as weighed
 from mcnet_analysis.judge.spectra import FamilySpectra, judge_spectra, with_spectra
-from mcnet_analysis.judge.table import Row, expected_scales
+from mcnet_analysis.judge.table import Row, count, expected_scales
 from mcnet_analysis.predict.prediction import Theory
 from mcnet_analysis.predict.spectra import Laws
 from mcnet_analysis.sampling import Sampling, sampling
@@ -66,7 +68,8 @@ class Analysis:
         left_out: dict[str, int] = {}
         for judged in self.families:
             for what, number in judged.left_out.items():
-                left_out[what] = left_out.get(what, 0) + number
+                count(left_out, what, number)
+        power = power_table(added(judged.information for judged in self.families), self.verdict.dof)
         return {
             "comparisons": int(z.size),
             "rms_z": float(np.sqrt(np.mean(z**2))) if z.size else None,
@@ -76,6 +79,10 @@ class Analysis:
             "p_value": self.verdict.p_value,
             "groups": sum(judged.verdict.dof > 0 for judged in self.families),
             "networks": sum(setting.networks for judged in self.families for setting in judged.family.settings),
+            "judged": weighed(row for judged in self.families for row in judged.comparisons),
+            "power": power,
+            "weak_test": weakness(power, self.verdict.dof),
+            "untested": untested(power),
             "left_out": left_out,
             "poor_fits": self._poor_fits(),
             "outliers": int((np.abs(z) > OUTLIER).sum()),
@@ -207,7 +214,8 @@ def _asked_fit(asked: dataset_attributes.Fit, families: tuple[Judged, ...]) -> l
         if order > widths.size:
             judged.notes.append(f'the fit "{model}" needs {order} widths, there are {widths.size}')
             continue
-        scales = expected_scales(judged.family, judged.columns, judged.moments, judged.predicted)
+        limits = np.array([predicted.limit for predicted in judged.predictions])
+        scales = expected_scales(judged.family, judged.columns, judged.moments, judged.predictions)
         for j, column in enumerate(judged.columns):
             layer = judged.family.first.depth if asked.layer is None else asked.layer
             if column.observable != asked.observable or column.layer not in (None, layer):
@@ -238,7 +246,7 @@ def _asked_fit(asked: dataset_attributes.Fit, families: tuple[Judged, ...]) -> l
                     "model": model,
                     "coefficients": dict(zip(names, fitted.coefficient[0].tolist(), strict=True)),
                     "errors": dict(zip(names, fitted.error[0].tolist(), strict=True)),
-                    "predicted": float(judged.predicted.limit[j]),
+                    "predicted": float(limits[-1, j]) if np.ptp(limits[:, j]) == 0.0 else math.nan,
                     "chi2": float(fitted.chi2[0]),
                     "dof": int(fitted.dof[0]),
                     "p_value": float(fitted.p_value[0]),

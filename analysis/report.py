@@ -83,6 +83,7 @@ def render(analysis: Analysis) -> str:
             if judged.verdict.dof or len(families) <= SHOWN_FAMILIES
         ],
         tables=[
+            *_power_table(summary),
             *sampling_table(analysis.sampling, families, ROWS),
             *spectrum_table(analysis.spectra, ROWS),
             *moment_table(families, ROWS),
@@ -96,7 +97,7 @@ def render(analysis: Analysis) -> str:
 
 
 def verdict(summary: Row) -> dict[str, str]:
-    """The verdict in a sentence, and its kind: agree, doubtful, disagree, open."""
+    """The verdict in a sentence, and its kind: agree, weak, doubtful, disagree, open."""
     p = summary["p_value"]
     if not summary["dof"]:
         return {
@@ -121,7 +122,16 @@ def verdict(summary: Row) -> dict[str, str]:
             "sentence": f"The coefficients that could be judged agree with theory ({numbers}), but {rows} by more than "
             "five standard errors: see the largest deviations.",
         }
-    return {"kind": "agree", "sentence": f"Measurement and theory agree within errors: {numbers}."}
+    if summary.get("weak_test"):
+        return {
+            "kind": "weak",
+            "sentence": f"Weak test: measurement and theory agree ({numbers}), but with {summary['weak_test']}.",
+        }
+    blind = summary.get("untested") or []
+    said = (
+        f" Not tested, since a deviation of its own size would not have been seen: {', '.join(blind)}." if blind else ""
+    )
+    return {"kind": "agree", "sentence": f"Measurement and theory agree within errors: {numbers}.{said}"}
 
 
 def _subtitle(analysis: Analysis) -> str:
@@ -166,6 +176,43 @@ def _warnings(analysis: Analysis) -> list[str]:
             "too small by chance."
         )
     return warnings
+
+
+def _power_table(summary: Row) -> list[Row]:
+    """What was weighed, and the smallest deviations that would have been seen."""
+    rows = []
+    for name, weighed in summary["judged"].items():
+        seen = {row["of"]: row for row in summary["power"] if row["observable"] == name}
+        rows.append(
+            {
+                "cells": [
+                    name,
+                    ", ".join(f"{number} {statistic}" for statistic, number in weighed.items()),
+                    *(_percent(seen.get(of)) for of in ("values", "a1", "v1")),
+                ],
+                "far": False,
+                "group": None,
+            }
+        )
+    if not rows:
+        return []
+    first = next(iter(summary["power"]), {"level": 0.01, "probability": 0.9})
+    level, probability = f"{first['level']:g}", f"{100 * first['probability']:.0f} %"
+    caption = (
+        f"Smallest deviations from theory, each alone, that would have brought p below {level} with {probability} "
+        "probability: of all values of an observable by the same share, or of all its coefficients a1 or v1 by the "
+        "same share of themselves (of those predicted to be zero, of the size that fluctuations let expect)."
+    )
+    head = [("observable", True), ("weighed", True), ("values", False), ("a1", False), ("v1", False)]
+    title = "What was weighed, and what would have been seen"
+    return [{"title": title, "caption": caption, "head": head, "rows": rows}]
+
+
+def _percent(row: Row | None) -> str:
+    if row is None:
+        return "–"
+    size = row["relative"] if math.isfinite(row["relative"]) else row.get("of_expected", math.inf)
+    return f"{100 * size:.2g} %" if size < 10 else f"{size:.2g}-fold" if math.isfinite(size) else "–"
 
 
 def _coefficient_table(analysis: Analysis) -> list[Row]:

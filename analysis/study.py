@@ -79,6 +79,12 @@ class Setting:
         return None if architecture == DENSE else f'there is no theory of the architecture "{architecture}"'
 
     @property
+    def exchangeable(self) -> bool:
+        """Whether there are more than two inputs, all of one length and one overlap."""
+        gram, t = self.gram, self.inputs
+        return t > 2 and bool(np.allclose(gram, np.where(np.eye(t, dtype=bool), gram[0, 0], gram[0, 1]), rtol=1e-12))
+
+    @property
     def input_ratio(self) -> float | None:
         """M_0/M where the law depends on it; None where it does not (given the Gram)."""
         matters = self.fluctuating or self.law["weights"] != "gaussian"
@@ -129,7 +135,7 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True)
 class Family:
-    """Points that differ in width only, smallest first."""
+    """Points that differ in width only, smallest first; input dimension and vectors may change with the width."""
 
     settings: tuple[Setting, ...]
 
@@ -175,13 +181,25 @@ def settings(tree: xarray.DataTree) -> tuple[Setting, ...]:
 
 
 def families(points: Sequence[Setting]) -> tuple[Family, ...]:
-    """Points grouped by everything but the width, in order of first appearance."""
+    """Points grouped by everything but the width, in order of first appearance.
+
+    Inputs whose dimension is fixed, or that are drawn once for each dimension, are one family: theory knows what
+    differs between its widths.
+    """
     groups: dict[str, list[Setting]] = {}
     for point in points:
-        gram = np.round(point.gram, 12).tolist()
-        key = json.dumps([point.law, point.input_ratio, gram, point.fluctuating], default=str)
-        groups.setdefault(key, []).append(point)
-    return tuple(Family(tuple(sorted(group, key=lambda point: point.width))) for group in groups.values())
+        groups.setdefault(json.dumps([point.law, point.fluctuating], default=str), []).append(point)
+    found: list[list[Setting]] = []
+    for group in groups.values():
+        if len({point.width for point in group}) == len(group):
+            found.append(group)
+            continue
+        apart: dict[str, list[Setting]] = {}  # several sets of inputs at one width
+        for point in group:
+            gram = np.round(point.gram, 12).tolist()
+            apart.setdefault(json.dumps([point.input_dimension / point.width, gram]), []).append(point)
+        found += apart.values()
+    return tuple(Family(tuple(sorted(group, key=lambda point: point.width))) for group in found)
 
 
 def columns(tree: xarray.DataTree, setting: Setting, sources: Sequence[Source]) -> list[Column]:

@@ -61,11 +61,10 @@ def _curve_panel(axis: Axes, judged: Judged, name: str, some: Sequence[int], col
     limit = judged.predicted.limit[at]
     if np.isfinite(limit).any():
         axis.plot(layers, limit, color=INK, zorder=1, label=r"$M\to\infty$")
-    shifts = judged.predicted.a1[at]
     for i, colour in zip(some, colours, strict=True):
-        width, m = judged.family.settings[i].width, judged.moments[i]
-        if np.isfinite(shifts).any():
-            axis.plot(layers, limit + shifts / width, color=colour, lw=0.9, zorder=2)
+        width, m, theory = judged.family.settings[i].width, judged.moments[i], judged.predictions[i]
+        if np.isfinite(theory.a1[at]).any():
+            axis.plot(layers, theory.limit[at] + theory.a1[at] / width, color=colour, lw=0.9, zorder=2)
         axis.errorbar(
             layers, m.mean[at], m.mean_error[at], fmt="o", ms=3.2, color=colour, lw=1, zorder=3, label=f"$M={width}$"
         )
@@ -84,7 +83,7 @@ def _shift_panel(axis: Axes, judged: Judged, name: str, some: Sequence[int], col
         width, m = judged.family.settings[i].width, judged.moments[i]
         axis.errorbar(
             layers + dx,
-            width * (m.mean[at] - limit),
+            width * (m.mean[at] - judged.predictions[i].limit[at]),
             width * m.mean_error[at],
             fmt="o",
             ms=2.6,

@@ -10,7 +10,7 @@ from matplotlib import colormaps, rc_context
 from matplotlib.figure import Figure
 from mcnet_analysis.draw.style import INK, STYLE, Drawing, distinguish
 from mcnet_analysis.judge.family import Judged
-from mcnet_analysis.judge.fisher import Fisher, growth_exponent
+from mcnet_analysis.judge.fisher import growth_exponent
 from mcnet_analysis.statistics.estimate import Floats
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def largest_eigenvalue(families: Sequence[Judged]) -> Drawing | None:
         figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     caption = (
         "Largest eigenvalue of the Fisher information (several outputs: mean of the C largest), mean over networks and "
-        "standard error; lines: leading-order theory, biases included where they are trained. "
+        "standard error; lines: theory, with 1/M terms where they are known, biases included where they are trained. "
     )
     caption += f"Growth exponents fitted over the widths: {'; '.join(fitted)}." if fitted else ""
     return Drawing(figure, "Fisher information: largest eigenvalue against the width", caption)
@@ -96,14 +96,10 @@ def _rows(judged: Judged) -> list[tuple[float, float, float, float]]:
     j = names.get("fim_lambda_top", names.get("fim_lambda_max"))
     if j is None:
         return []
-    limits = judged.fisher.limits or [None] * len(judged.moments)
     standard = judged.family.first.law["parameterization"] == "standard"
     rows = []
-    for setting, m, limit in zip(judged.family.settings, judged.moments, limits, strict=True):
+    for setting, m, theory in zip(judged.family.settings, judged.moments, judged.fisher.limits, strict=True):
         unit = float(setting.width) if standard else 1.0
-        theory = np.nan
-        if limit is not None:
-            theory = _top(limit)
         rows.append((float(setting.width), unit * float(m.mean[j]), unit * float(m.mean_error[j]), theory))
     return rows
 
@@ -126,8 +122,8 @@ def spectrum(families: Sequence[Judged]) -> Drawing | None:
     inputs = f"{counts.pop()} inputs" if len(counts) == 1 else "as many inputs as the scenario says"
     caption = (
         f"Eigenvalues that can differ from zero, of up to 200 networks of the largest width, {inputs}, {outputs} "
-        f"output{'s' * (outputs > 1)}; per network and unit of the logarithm. Dashed: leading-order theory of the C "
-        "large eigenvalues, where there is one. All other eigenvalues of the P x P matrix are zero."
+        f"output{'s' * (outputs > 1)}; per network and unit of the logarithm. Dashed: theory of the C large "
+        "eigenvalues, where there is one. All other eigenvalues of the P x P matrix are zero."
     )
     return Drawing(figure, "Fisher information: spectrum and outliers", caption)
 
@@ -149,19 +145,14 @@ def _histogram(axis: Axes, judged: Judged) -> None:
         axis.stairs(
             counts / len(values) / np.diff(np.log(edges)), edges, fill=True, alpha=0.55, color=colour, label=label
         )
-    limit = judged.fisher.limits[-1] if judged.fisher.limits else None
-    if limit is not None:
-        axis.axvline(_top(limit), color=INK, ls="--", lw=1, label="theory")
+    limit = judged.fisher.limits[-1] if judged.fisher.limits else np.nan
+    if np.isfinite(limit):
+        axis.axvline(limit, color=INK, ls="--", lw=1, label="theory")
     axis.set_xscale("log")
     axis.set_yscale("log")
     if edges[-1] > 20 * edges[0]:  # decades have labels enough
         axis.xaxis.set_minor_formatter(lambda *_: "")
     axis.set_xlabel(r"eigenvalue $\lambda$")
-
-
-def _top(limit: Fisher) -> float:
-    """lambda_max of the inputs themselves, or of the formula where they are too many."""
-    return limit.lambda_max if np.isfinite(limit.lambda_max) else limit.formula
 
 
 def degeneracy(families: Sequence[Judged]) -> Drawing | None:
@@ -171,8 +162,7 @@ def degeneracy(families: Sequence[Judged]) -> Drawing | None:
         return None
     outputs = int(shown.family.first.law["outputs"])
     widths = shown.family.widths
-    limits = np.array([_top(limit) if limit is not None else np.nan for limit in shown.fisher.limits])
-    top = np.array(shown.fisher.top) / limits[:, None]  # (W, C + 1)
+    top = np.array(shown.fisher.top) / np.array(shown.fisher.limits)[:, None]  # (W, C + 1)
     colours = colormaps["viridis"](np.linspace(0.0, 0.85, outputs))
     with rc_context(STYLE):
         figure = Figure(figsize=(5.8, 3.8))
@@ -205,13 +195,13 @@ def _several(judged: Judged) -> bool:
         and len(found.top) > 1
         and all(len(t) > outputs for t in found.top)
         and bool(found.limits)
-        and all(limit is not None for limit in found.limits)
+        and bool(np.isfinite(found.limits).all())
     )
 
 
 def bounds(families: Sequence[Judged]) -> Drawing | None:
     """Distribution of the learning-rate bound over networks, at every width."""
-    known = [judged for judged in families if judged.fisher.bounds and any(judged.fisher.limits)]
+    known = [judged for judged in families if judged.fisher.bounds and np.isfinite(judged.fisher.limits).any()]
     groups = _groups(known)[:PANELS]
     if not groups:
         return None
@@ -220,12 +210,12 @@ def bounds(families: Sequence[Judged]) -> Drawing | None:
         for axis, group in zip(figure.subplots(1, len(groups), squeeze=False)[0], groups, strict=True):
             curves = sorted(
                 (
-                    (setting.width, values[np.isfinite(values)] * _top(limit) / 2.0)
+                    (setting.width, values[np.isfinite(values)] * limit / 2.0)
                     for judged in group
                     for setting, values, limit in zip(
                         judged.family.settings, judged.fisher.bounds, judged.fisher.limits, strict=True
                     )
-                    if limit is not None and np.isfinite(_top(limit))
+                    if np.isfinite(limit)
                 ),
                 key=lambda curve: curve[0],
             )

@@ -6,27 +6,36 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from mcnet_analysis.judge.power import Information, deviations
 from mcnet_analysis.judge.table import SUPPORT, Flags, Row, Scales, comparison
 from mcnet_analysis.predict.prediction import Predicted
 from mcnet_analysis.statistics import scaling
 from mcnet_analysis.statistics.estimate import Floats, Moments
 from mcnet_analysis.statistics.scaling import Fit
-from mcnet_analysis.statistics.verdict import Verdict, judge
+from mcnet_analysis.statistics.verdict import Verdict, judge, with_outliers
 from mcnet_analysis.study import Column, Family
 from numpy.typing import NDArray
 
 _RESOLVED = 0.25  # largest truncation error, in statistical errors, of a coefficient that enters the verdict
 _WEIGHT = 0.05  # share of the squared error from which on a width must have trusted errors
 
+FREE = "limits fitted without theory (a1 of the same data is weighed)"
+NEGLECTED = "coefficients (the neglected orders are not small against the error)"
+HEAVY = "coefficients (errors from too few effective networks)"
+EXPLAINED = "coefficients (explained to 95 % by those that are weighed)"
+TOO_MANY = "coefficients (more than one for ten networks)"
+CONSTANT = "columns (they do not fluctuate)"
+NO_ERROR = "coefficients (no error at some width)"
+
 
 class Coefficients(NamedTuple):
-    """Rows of the comparison table, the fits behind them, the verdict, and what it leaves out."""
+    """Rows of the comparison table, the fits behind them, the verdict, what has no row and why, what would be seen."""
 
     comparisons: list[Row]
     fits: list[Row]
     verdict: Verdict
-    beyond: int
-    heavy: int
+    missing: dict[str, int]
+    information: Information
 
 
 class _Target(NamedTuple):
@@ -37,7 +46,7 @@ class _Target(NamedTuple):
     order: str
     first: int
     which: Flags
-    offset: Floats
+    offset: Floats  # (W, p)
     predicted: Floats
     judged: bool
 
@@ -52,61 +61,78 @@ class _Fitted(NamedTuple):
     z_without: Floats
 
 
+class _Vector(NamedTuple):
+    """What is judged: entry j of the means, s + j of the variances, of s columns.
+
+    ``rows`` are those that may be weighed, ``others`` those whose errors are trusted and too large to be; ``support``
+    is the effective number of networks behind each error.
+    """
+
+    deviation: Floats
+    truncation: Floats
+    support: Floats
+    weights: Floats  # (2 s, W)
+    rows: dict[int, Row]
+    others: dict[int, Row]
+
+
 def fit_family(
-    family: Family, columns: Sequence[Column], measured: Sequence[Moments], predicted: Predicted, scales: Scales
+    family: Family,
+    columns: Sequence[Column],
+    measured: Sequence[Moments],
+    predictions: Sequence[Predicted],
+    scales: Scales,
 ) -> Coefficients:
     """Fit means and variances of all columns over the widths.
 
     With a 1/M theory the limit is taken from it and a1 is fitted; the limit is then also fitted free, for the table
     only. Without, the limit is what is compared. Variances start with v1/M. Widths with fewer than three networks
-    have no error of the variance and are not used.
+    have no error of the variance and are not used. What theory says to differ between the widths (inputs of a fixed
+    dimension, other vectors) is taken off before, so that the coefficients are those of the largest width.
 
     The verdict takes a1 (or the limit) and v1 of all columns, except those whose truncation error exceeds a quarter
-    of the statistical one (`beyond` counts them; it is unknown how theirs are correlated, and a chi-square with too
-    much independent error would agree too well) and those whose errors rest on too few effective networks (`heavy`).
+    of the statistical one (it is unknown how theirs are correlated, and a chi-square with too much independent error
+    would agree too well) and those whose errors rest on too few effective networks. Each row says why it is left out.
     """
     some = [i for i, m in enumerate(measured) if m.networks >= 3]
     rows: list[Row] = []
     fits: list[Row] = []
     s = len(columns)
-    deviation, truncation = np.full(2 * s, np.nan), np.zeros(2 * s)
-    weights = np.zeros((2 * s, len(some)))
-    beyond = heavy = 0
-    widths, chosen = family.widths[some], [measured[i] for i in some]
-    for target in _targets(predicted, len(some)):
+    vector = _Vector(np.full(2 * s, np.nan), np.zeros(2 * s), np.zeros(2 * s), np.zeros((2 * s, len(some))), {}, {})
+    missing: dict[str, int] = {}
+    widths, chosen, known = family.widths[some], [measured[i] for i in some], [predictions[i] for i in some]
+    for target in _targets(known, widths):
         done = _fit_target(target, widths, chosen, scales)
+        if target.judged:
+            _count_missing(missing, target, done, columns, known[-1].why_not, scales.varying)
         if done is None:
             continue
-        rows += _rows(target, done, family, columns, sum(m.networks for m in chosen))
+        mine = _rows(target, done, family, columns, sum(m.networks for m in chosen))
         fits += [_fit_row(target, done, k, family, columns[int(j)]) for k, j in enumerate(done.at)]
+        rows += mine.values()
         if target.judged:
-            fit = done.fit
-            trusted = done.support >= SUPPORT
-            resolved = fit.truncation[:, 0] <= _RESOLVED * fit.statistical[:, 0]
-            comparable = np.isfinite(target.predicted[done.at])
-            clean = comparable & trusted & resolved
-            beyond += int((comparable & trusted & ~resolved).sum())
-            heavy += int((comparable & ~trusted).sum())
-            place = done.at[clean] + (0 if target.statistic == "mean" else s)
-            deviation[place] = fit.coefficient[clean, 0] - target.predicted[done.at[clean]]
-            weights[place] = fit.weights[clean, 0, :]
-            truncation[place] = fit.truncation[clean, 0]
-    return Coefficients(rows, fits, _whiten(deviation, weights, truncation, chosen), beyond, heavy)
+            _enter(vector, target, done, mine, s)
+    verdict, information = _whiten(vector, columns, chosen, known, scales)
+    return Coefficients(rows, fits, verdict, missing, information)
 
 
-def _targets(predicted: Predicted, widths: int) -> list[_Target]:
-    if not widths:
+def _targets(predictions: Sequence[Predicted], widths: Floats) -> list[_Target]:
+    if not widths.size:
         return []
-    to_first = np.isfinite(predicted.a1) & np.isfinite(predicted.limit)
-    nothing = np.zeros(to_first.size)
+    last = predictions[-1]
+    limits, a1s, v1s = (np.array([getattr(p, name) for p in predictions]) for name in ("limit", "a1", "v1"))
+    to_first = np.isfinite(a1s).all(axis=0) & np.isfinite(limits).all(axis=0)
     every = np.ones(to_first.size, dtype=bool)
+    of_means = np.where(to_first, (a1s - last.a1) / widths[:, None], 0.0)  # what differs between the widths
+    of_limits = np.where(np.isfinite(limits).all(axis=0), limits - last.limit, 0.0)
+    of_variances = np.where(np.isfinite(v1s).all(axis=0), (v1s - last.v1) / widths[:, None], 0.0)
     targets = [
-        _Target("mean", "a1", "1/M", 1, to_first, predicted.limit, predicted.a1, True),
-        _Target("mean", "limit", "limit", 0, ~to_first, nothing, predicted.limit, True),
-        _Target("variance", "v1", "1/M", 1, every, nothing, predicted.v1, True),
+        _Target("mean", "a1", "1/M", 1, to_first, limits + of_means, last.a1, True),
+        _Target("mean", "limit", "limit", 0, ~to_first, of_limits, last.limit, True),
+        _Target("variance", "v1", "1/M", 1, every, of_variances, last.v1, True),
     ]
-    if widths >= 3:
-        targets.append(_Target("mean", "limit", "limit", 0, to_first, nothing, predicted.limit, False))
+    if widths.size >= 3:
+        targets.append(_Target("mean", "limit", "limit", 0, to_first, of_limits + of_means, last.limit, False))
     return targets
 
 
@@ -116,7 +142,7 @@ def _fit_target(target: _Target, widths: Floats, measured: Sequence[Moments], sc
     at = np.flatnonzero(target.which & scales.varying & np.all(np.isfinite(errors) & (errors > 0), axis=0))
     if not at.size:
         return None
-    y = np.array([(m.mean if mean else m.variance)[at] - target.offset[at] for m in measured])
+    y = np.array([(m.mean if mean else m.variance)[at] for m in measured]) - target.offset[:, at]
     error = errors[:, at]
     scale = (scales.mean if mean else scales.variance)[at]
     growth = (scales.mean_growth if mean else scales.variance_growth)[at]
@@ -127,24 +153,110 @@ def _fit_target(target: _Target, widths: Floats, measured: Sequence[Moments], sc
     return _Fitted(at, fitted, np.where(share > _WEIGHT, support, np.inf).min(0), without, z_without)
 
 
-def _whiten(deviation: Floats, weights: Floats, truncation: Floats, measured: Sequence[Moments]) -> Verdict:
+def _count_missing(
+    missing: dict[str, int],
+    target: _Target,
+    done: _Fitted | None,
+    columns: Sequence[Column],
+    reasons: Sequence[str],
+    varying: Flags,
+) -> None:
+    """Count the columns of a target that get no row, by reason."""
+    fitted = set() if done is None else set(done.at.tolist())
+    for j in np.flatnonzero(target.which).tolist():
+        if not np.isfinite(target.predicted[j]):
+            name = "v1" if target.name == "v1" else "means"
+            why = reasons[j] or "no prediction"
+            what = f"{name} of {columns[j].observable} ({why})"
+        elif not varying[j]:
+            what = CONSTANT
+        elif j not in fitted:
+            what = NO_ERROR
+        else:
+            continue
+        missing[what] = missing.get(what, 0) + 1
+
+
+def _enter(vector: _Vector, target: _Target, done: _Fitted, rows: dict[int, Row], columns: int) -> None:
+    """What of a target is judged, and why the rest is not."""
+    fit, place = done.fit, done.at + (0 if target.statistic == "mean" else columns)
+    for k, j in enumerate(done.at.tolist()):
+        row = rows.get(j)
+        if row is None:
+            continue
+        vector.support[place[k]] = done.support[k]
+        if done.support[k] < SUPPORT:
+            row["left_out"] = HEAVY
+        elif not fit.truncation[k, 0] <= _RESOLVED * fit.statistical[k, 0]:
+            row["left_out"] = NEGLECTED
+            vector.others[int(place[k])] = row
+        else:
+            vector.deviation[place[k]] = fit.coefficient[k, 0] - target.predicted[j]
+            vector.weights[place[k]] = fit.weights[k, 0, :]
+            vector.truncation[place[k]] = fit.truncation[k, 0]
+            vector.rows[int(place[k])] = row
+
+
+def _whiten(
+    vector: _Vector,
+    columns: Sequence[Column],
+    measured: Sequence[Moments],
+    predictions: Sequence[Predicted],
+    scales: Scales,
+) -> tuple[Verdict, Information]:
     """Judge fitted coefficients: covariance = sum over widths of (weight weight^T) o Cov, plus truncation."""
-    use = np.flatnonzero(np.isfinite(deviation))
+    use = np.flatnonzero(np.isfinite(vector.deviation))
     if not use.size:
-        return judge([], np.empty((0, 0)), 0.0)
+        return _with_others(judge([], np.empty((0, 0)), 0.0), vector), {}
+    weights = vector.weights
     parts = [
         np.outer(weights[use, i], weights[use, i]) * m.covariance[np.ix_(use, use)] for i, m in enumerate(measured)
     ]
     covariance = np.sum(parts, axis=0)
     share = np.array([np.mean(np.diag(part) / np.diag(covariance)) for part in parts])
     free = 1.0 / np.sum(share**2 / np.array([m.networks - 1.0 for m in measured]))  # Welch and Satterthwaite
-    return judge(deviation[use], covariance + np.diag(truncation[use] ** 2), free + 1.0)
+    patterns = deviations(vector.rows, weights, columns, measured, predictions[-1], scales)
+    verdict = judge(
+        vector.deviation[use],
+        covariance + np.diag(vector.truncation[use] ** 2),
+        free + 1.0,
+        first=np.searchsorted(use, _one_of_each(vector.rows)).tolist(),
+        patterns=np.array([pattern[use] for pattern in patterns.values()]).reshape(len(patterns), use.size),
+    )
+    weighed = set(use[verdict.chosen].tolist())
+    for place, row in vector.rows.items():
+        if place not in weighed:
+            row["left_out"] = TOO_MANY if verdict.full else EXPLAINED
+            vector.others[place] = row
+    return _with_others(verdict, vector), dict(zip(patterns, verdict.information.tolist(), strict=True))
 
 
-def _rows(target: _Target, done: _Fitted, family: Family, columns: Sequence[Column], networks: int) -> list[Row]:
+def _with_others(verdict: Verdict, vector: _Vector) -> Verdict:
+    """The verdict with what did not enter; a row that is a verdict of its own is weighed."""
+    places = list(vector.others)
+    z = np.array([vector.others[place]["z"] for place in places])
+    known = np.isfinite(z)
+    found = with_outliers(verdict, z[known], vector.support[places][known])
+    if found.dof > verdict.dof:
+        vector.others[places[int(np.nanargmax(np.abs(z)))]]["left_out"] = None
+    return found
+
+
+def _one_of_each(rows: dict[int, Row]) -> list[int]:
+    """Of every observable and statistic the coefficient of the deepest layer and the first inputs, in their order."""
+    chosen: dict[tuple[str, str], tuple[int, int]] = {}
+    for place, row in sorted(rows.items()):
+        key, layer = (row["observable"], row["statistic"]), row["layer"] or 0
+        if key not in chosen or layer > chosen[key][1]:
+            chosen[key] = place, layer
+    return [place for place, _ in chosen.values()]
+
+
+def _rows(target: _Target, done: _Fitted, family: Family, columns: Sequence[Column], networks: int) -> dict[int, Row]:
+    """Rows by column."""
     fit = done.fit
-    return [
-        comparison(
+    return {
+        int(j): comparison(
             columns[int(j)],
             family.point,
             target.name,
@@ -155,10 +267,11 @@ def _rows(target: _Target, done: _Fitted, family: Family, columns: Sequence[Colu
             predicted=target.predicted[j],
             networks=networks,
             support=done.support[k],
+            left_out=None if target.judged else FREE,
         )
         for k, j in enumerate(done.at)
         if np.isfinite(target.predicted[j])
-    ]
+    }
 
 
 def _fit_row(target: _Target, done: _Fitted, k: int, family: Family, column: Column) -> Row:

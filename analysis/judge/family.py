@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from mcnet_analysis import study
 from mcnet_analysis.judge.coefficients import fit_family
-from mcnet_analysis.judge.fisher import Spectra, fisher_rows, spectra
-from mcnet_analysis.judge.table import SUPPORT, Row, Scales, comparison, expected_scales
+from mcnet_analysis.judge.fisher import Spectra, spectra
+from mcnet_analysis.judge.power import Information
+from mcnet_analysis.judge.table import GROWTH, Row, Scales, comparison, count, expected_scales
 from mcnet_analysis.predict.catalog import OBSERVABLES, predict
-from mcnet_analysis.predict.prediction import Predicted, Theory
+from mcnet_analysis.predict.prediction import Predicted, Theory, no_predictions
 from mcnet_analysis.statistics.estimate import Floats, Moments, moments
 from mcnet_analysis.statistics.verdict import Verdict, judge
 from mcnet_analysis.study import Column, Family, Setting
@@ -21,19 +22,44 @@ if TYPE_CHECKING:
     import xarray
 
 
+TOP = ("fim_lambda_max", "fim_lambda_top")
+"""Largest eigenvalues: their rows at single widths have a statistic of that name, and stand at every width."""
+
+AT_ONE_WIDTH = "means and variances at single widths (the coefficients fitted to them are weighed)"
+
+
 class Judged(NamedTuple):
-    """One family of widths, analysed."""
+    """One family of widths, analysed.
+
+    ``predictions`` are those at each width; ``missing`` counts what was measured and has no row, by reason;
+    ``information`` is what :mod:`mcnet_analysis.judge.power` reads.
+    """
 
     family: Family
     columns: list[Column]
     moments: list[Moments]
-    predicted: Predicted
+    predictions: list[Predicted]
     comparisons: list[Row]
     fits: list[Row]
     verdict: Verdict
-    left_out: dict[str, int]
+    missing: dict[str, int]
+    information: Information
     notes: list[str]
     fisher: Spectra
+
+    @property
+    def predicted(self) -> Predicted:
+        """Predictions at the largest width; coefficients of the family are those."""
+        return self.predictions[-1]
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """What the verdict does not weigh, by reason: rows, and columns without one."""
+        reasons = dict(self.missing)
+        for row in self.comparisons:
+            if row["left_out"] is not None:
+                count(reasons, row["left_out"])
+        return reasons
 
 
 def judge_family(tree: xarray.DataTree, family: Family, theory: Theory) -> Judged:
@@ -51,18 +77,18 @@ def judge_family(tree: xarray.DataTree, family: Family, theory: Theory) -> Judge
     Notes
     -----
     Two kinds of rows. *Points*: the mean (predicted limit + a1/M) and the variance (v1/M) at one width, listed where
-    the next order is expected to be smaller than the statistical error; the error includes both. *Coefficients*: a1
-    and v1 fitted over all widths, with the limit taken from theory; and the limit itself, from a fit that leaves it
-    free. The verdict uses the coefficients of means and variances only, see
+    the next order is expected to be smaller than the statistical error (largest eigenvalues always); the error includes
+    both. *Coefficients*: a1 and v1 fitted over all widths, with the limit taken from theory; and the limit itself, from
+    a fit that leaves it free. Points are in the units of the dataset; coefficients of the ``standard`` kernel are over
+    powers of the width. The verdict uses the coefficients of means and variances only, see
     :func:`mcnet_analysis.judge.coefficients.fit_family`.
     """
     sources = [observable.source for observable in OBSERVABLES.values()]
     columns = study.columns(tree, family.first, sources)
     if not columns:  # spectra alone were measured
-        nothing = Predicted(*(np.empty(0) for _ in range(5)))
-        return Judged(
-            family, [], [], nothing, [], [], judge([], np.empty((0, 0)), 0.0), {}, [], spectra(tree, family, [])
-        )
+        nothing = judge([], np.empty((0, 0)), 0.0)
+        unknown = [no_predictions() for _ in family.settings]
+        return Judged(family, [], [], unknown, [], [], nothing, {}, {}, [], spectra(tree, family, [], []))
     layers = study.thinned(family.first.depth)
     tabled = [j for j, column in enumerate(columns) if column.layer in (None, 0, *layers)]
     if not family.first.fluctuating:
@@ -71,31 +97,28 @@ def judge_family(tree: xarray.DataTree, family: Family, theory: Theory) -> Judge
         moments(study.reader(tree, setting, sources), networks=setting.networks, columns=len(columns), joint=tabled)
         for setting in family.settings
     ]
-    predicted = predict(theory, family.first, columns)
-    at = np.array(tabled, dtype=np.intp)
+    predictions = [predict(theory, setting, columns) for setting in family.settings]
     table = [columns[j] for j in tabled]
-    of_table = [_take(m, at) for m in measured]
-    predictions = Predicted(*(values[at] for values in predicted))
-    scales = expected_scales(family, table, of_table, predictions)
-    left_out: dict[str, int] = {}
-    rows = _point_rows(family, table, of_table, predictions, scales, left_out)
-    of_fisher, limits = fisher_rows(family, table, of_table, theory)
-    fitted = fit_family(family, table, of_table, predictions, scales)
-    _count(
-        left_out, "coefficients in the verdict (the neglected orders are not small against the error)", fitted.beyond
-    )
-    _count(left_out, "coefficients in the verdict (errors from too few effective networks)", fitted.heavy)
+    of_table = [_take(m, np.array(tabled, dtype=np.intp)) for m in measured]
+    of_theory = [predicted.take(tabled) for predicted in predictions]
+    scales = expected_scales(family, table, of_table, of_theory)
+    missing: dict[str, int] = {}
+    rows = _point_rows(family, table, of_table, of_theory, scales, missing)
+    fitted = fit_family(family, table, of_table, of_theory, scales)
+    for what, number in fitted.missing.items():
+        count(missing, what, number)
     return Judged(
         family=family,
         columns=columns,
         moments=measured,
-        predicted=predicted,
-        comparisons=fitted.comparisons + rows + of_fisher,
+        predictions=predictions,
+        comparisons=fitted.comparisons + rows,
         fits=fitted.fits,
         verdict=fitted.verdict,
-        left_out=left_out,
+        missing=missing,
+        information=fitted.information,
         notes=_notes(family, columns, measured, theory),
-        fisher=spectra(tree, family, limits),
+        fisher=spectra(tree, family, columns, predictions),
     )
 
 
@@ -103,18 +126,21 @@ def _point_rows(
     family: Family,
     columns: Sequence[Column],
     measured: Sequence[Moments],
-    predicted: Predicted,
+    predictions: Sequence[Predicted],
     scales: Scales,
-    left_out: dict[str, int],
+    missing: dict[str, int],
 ) -> list[Row]:
     """Mean and variance at every width, where the neglected order is below the statistical error."""
     rows = []
-    for setting, m in zip(family.settings, measured, strict=True):
+    of_kernel = np.array([not column.inputs for column in columns])  # its unknown 1/M terms: more than fluctuations say
+    for setting, m, predicted in zip(family.settings, measured, predictions, strict=True):
         width = float(setting.width)
+        standard = setting.law["parameterization"] == "standard"
         exact_moments = _exact_moments(setting, columns)
         to_first = np.isfinite(predicted.a1)
         mean = np.where(to_first, predicted.limit + predicted.a1 / width, predicted.limit)
-        mean_neglected = np.where(to_first, scales.mean_growth / width, 1.0) * scales.mean / width
+        first_order = np.fmax(scales.mean, GROWTH * setting.depth * np.abs(predicted.limit) * of_kernel)
+        mean_neglected = np.where(to_first, scales.mean_growth / width * scales.mean, first_order) / width
         exact = {"mean": predicted.exact_mean, "variance": predicted.exact_variance}
         table = {
             "mean": (m.mean, m.mean_error, m.mean_support, mean, mean_neglected),
@@ -134,25 +160,26 @@ def _point_rows(
             for j, column in enumerate(columns):
                 if not (scales.varying[j] and np.isfinite(prediction[j]) and np.isfinite(value[j])):
                     continue
-                if neglected[j] > error[j]:
-                    _count(left_out, "comparisons at single widths (the neglected order exceeds the error)")
+                top = column.observable in TOP and statistic == "mean"
+                if neglected[j] > error[j] and not top:
+                    count(missing, "comparisons at single widths (the neglected order exceeds the error)")
                     continue
-                if support[j] < SUPPORT:
-                    _count(left_out, "scores at single widths (errors from too few effective networks)")
                 to_all_orders = exact[statistic][j] or np.isfinite(known[j])
-                order = "exact" if to_all_orders else "1/M" if statistic == "variance" or to_first[j] else "limit"
+                unit = (width ** OBSERVABLES[column.observable].power) if standard else 1.0
+                unit = unit if statistic == "mean" else unit**2
                 rows.append(
                     comparison(
                         column,
                         setting.point,
-                        statistic,
-                        order,
-                        measured=value[j],
-                        statistical=error[j],
-                        neglected=neglected[j],
-                        predicted=prediction[j],
+                        "lambda_max" if top else statistic,
+                        "exact" if to_all_orders else "1/M" if statistic == "variance" or to_first[j] else "limit",
+                        measured=unit * value[j],
+                        statistical=unit * error[j],
+                        neglected=unit * neglected[j],
+                        predicted=unit * prediction[j],
                         networks=int(m.defined[j]),
                         support=support[j],
+                        left_out=AT_ONE_WIDTH,
                     )
                 )
     return rows
@@ -208,8 +235,3 @@ def _take(m: Moments, at: NDArray[np.intp]) -> Moments:
         mean_support=m.mean_support[at],
         variance_support=m.variance_support[at],
     )
-
-
-def _count(left_out: dict[str, int], what: str, number: int = 1) -> None:
-    if number:
-        left_out[what] = left_out.get(what, 0) + number

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from mcnet_analysis.judge.power import Information, added
 from mcnet_analysis.judge.table import GROWTH, SUPPORT, Row, comparison
 from mcnet_analysis.predict.spectra import SpectralKind, exact_moments, exact_zero_mass
 from mcnet_analysis.statistics import scaling
@@ -19,13 +20,21 @@ from mcnet.theory import jacobian, mean_field
 _RESOLVED = 0.25  # largest truncation error, in statistical errors, of a limit that enters the verdict
 _CONSTANT = 1e-6  # relative spread below which there is only rounding
 
+HEAVY_TAILS = "exact moments (depth/width > 0.1: heavy tails)"
+FEW_NETWORKS = "moments (errors from too few effective networks)"
+EXPLAINED = "moments (explained to 95 % by those that are weighed)"
+TOO_MANY = "moments (more than one for ten networks)"
+NEGLECTED = "limits of moments (1/M terms are not small against the error)"
+EXACT_WEIGHED = "limits of moments (the exact moments of the same networks are weighed)"
+OTHERS_WEIGHED = "moments of spectra (other observables of the same networks are weighed)"
+
 
 class MomentRows(NamedTuple):
     """Rows of the table of comparisons and the verdict on them."""
 
     comparisons: list[Row]
     verdict: Verdict
-    left_out: dict[str, int]
+    information: Information
 
 
 def moment_rows(
@@ -55,14 +64,15 @@ def moment_rows(
     Otherwise the limits of the moments, fitted over the widths with a free limit and 1/M terms of unknown size.
     """
     rows: list[Row] = []
-    left_out: dict[str, int] = {}
     verdicts = []
+    known: list[Information] = []
     measured = [None if sample is None or len(sample) < 3 else moments(sample) for sample in samples]
     for setting, m in zip(family.settings, measured, strict=True):
         if m is not None and kind.name == "jacobian":
-            exact, verdict = _exact(setting, m, heavy, left_out)
+            exact, verdict = _exact(setting, m, heavy)
             rows += exact
             verdicts.append(verdict)
+            known.append(_information("jacobian_moment", verdict))
     judged = combine(verdicts)
     usable = [
         (setting, m, table)
@@ -70,10 +80,11 @@ def moment_rows(
         if m is not None and table is not None and setting.depth <= heavy * setting.width
     ]
     if len(usable) >= 2:
-        limits, verdict = _limits(kind, family, usable, left_out, judge_them=judged.dof == 0)
+        limits, verdict = _limits(kind, family, usable, judge_them=judged.dof == 0)
         rows += limits
         judged = combine([judged, verdict])
-    return MomentRows(rows, judged, left_out)
+        known.append(_information(_column(kind, family.first).observable, verdict))
+    return MomentRows(rows, judged, added(known))
 
 
 def no_rows() -> MomentRows:
@@ -81,11 +92,21 @@ def no_rows() -> MomentRows:
     return MomentRows([], combine([]), {})
 
 
+def _information(observable: str, verdict: Verdict) -> Information:
+    return {(observable, "values"): float(verdict.information[0])} if verdict.dof else {}
+
+
+def _say_what_is_left(rows: dict[int, Row], verdict: Verdict) -> None:
+    """Why candidates that were not chosen are left out."""
+    for j in rows.keys() - set(verdict.chosen.tolist()):
+        rows[j]["left_out"] = TOO_MANY if verdict.full else EXPLAINED
+
+
 def _column(kind: SpectralKind, setting: Setting) -> Column:
     return Column(kind.moments or f"{kind.name}_moment", (0,), setting.depth)
 
 
-def _exact(setting: Setting, m: Moments, heavy: float, left_out: dict[str, int]) -> tuple[list[Row], Verdict]:
+def _exact(setting: Setting, m: Moments, heavy: float) -> tuple[list[Row], Verdict]:
     """Rows of order "exact" at one width."""
     nothing = judge([], np.empty((0, 0)), 0.0)
     known = exact_moments(setting)
@@ -100,8 +121,8 @@ def _exact(setting: Setting, m: Moments, heavy: float, left_out: dict[str, int])
     seen, error = np.concatenate([m.mean, m.variance]), np.concatenate([m.mean_error, m.variance_error])
     support = np.concatenate([m.mean_support, m.variance_support])
     fluctuates = np.tile(np.sqrt(m.variance) > _CONSTANT * np.abs(m.mean), 2)
-    rows = []
-    for j in np.flatnonzero(np.isfinite(predicted) & fluctuates):
+    rows: dict[int, Row] = {}
+    for j in np.flatnonzero(np.isfinite(predicted) & fluctuates).tolist():
         which, statistic = int(j % p), "moment" if j < p else "variance"
         zero = which == p - 1
         row = comparison(
@@ -116,25 +137,27 @@ def _exact(setting: Setting, m: Moments, heavy: float, left_out: dict[str, int])
             networks=m.networks,
             support=support[j],
         )
-        rows.append(row if zero else {**row, "k": which + 1})
-    trusted = fluctuates & (support >= SUPPORT) & np.isfinite(predicted)
+        rows[j] = row if zero else {**row, "k": which + 1}
     if setting.depth > heavy * setting.width:
-        _count(left_out, "exact moments in the verdict (depth/width > 0.1: heavy tails)", int(trusted.sum()))
-        return rows, nothing
-    _count(
-        left_out,
-        "exact moments in the verdict (errors from too few effective networks)",
-        int((fluctuates & np.isfinite(predicted) & ~trusted).sum()),
-    )
-    deviation = np.where(trusted, seen - predicted, np.nan)
-    return rows, judge(deviation, m.covariance, m.networks)
+        for row in rows.values():
+            row["left_out"] = HEAVY_TAILS
+        return list(rows.values()), nothing
+    trusted = {j: row for j, row in rows.items() if support[j] >= SUPPORT}
+    for j in rows.keys() - trusted.keys():
+        rows[j]["left_out"] = FEW_NETWORKS
+    deviation = np.full(2 * p, np.nan)
+    deviation[list(trusted)] = (seen - predicted)[list(trusted)]
+    scaled = np.nan_to_num(np.concatenate([m.mean, 2.0 * m.variance]))
+    scaled[[p - 1, 2 * p - 1]] = 0.0  # the share of zeros has no scale
+    verdict = judge(deviation, m.covariance, m.networks, patterns=scaled[None])
+    _say_what_is_left(trusted, verdict)
+    return list(rows.values()), verdict
 
 
 def _limits(
     kind: SpectralKind,
     family: Family,
     usable: Sequence[tuple[Setting, Moments, LawTable]],
-    left_out: dict[str, int],
     *,
     judge_them: bool,
 ) -> tuple[list[Row], Verdict]:
@@ -159,8 +182,8 @@ def _limits(
     scale, growth = np.abs(limits[at]) * k**2 * spread / 2, np.maximum(GROWTH, k**2 * spread / 1.5)
     fitted = scaling.fit(widths, means[:, at], errors[:, at], scale=scale, growth=growth, first=0)
     support = np.min([m.mean_support[at] for _, m, _ in usable], axis=0)
-    rows = []
-    for i, j in enumerate(at):
+    rows: dict[int, Row] = {}
+    for i, j in enumerate(at.tolist()):
         row = comparison(
             _column(kind, family.first),
             family.point,
@@ -173,20 +196,24 @@ def _limits(
             networks=sum(m.networks for _, m, _ in usable),
             support=support[i],
         )
-        rows.append({**row, "k": int(j) + 1})
-    resolved = (fitted.truncation[:, 0] <= _RESOLVED * fitted.statistical[:, 0]) & (support >= SUPPORT)
+        rows[i] = {**row, "k": j + 1}
     if not judge_them:
-        return rows, nothing
-    _count(
-        left_out, "limits of moments in the verdict (1/M terms are not small against the error)", int((~resolved).sum())
-    )
+        for row in rows.values():
+            row["left_out"] = EXACT_WEIGHED
+        return list(rows.values()), nothing
+    resolved = (fitted.truncation[:, 0] <= _RESOLVED * fitted.statistical[:, 0]) & (support >= SUPPORT)
+    for i in np.flatnonzero(~resolved).tolist():
+        rows[i]["left_out"] = NEGLECTED if support[i] >= SUPPORT else FEW_NETWORKS
     deviation = np.where(resolved, fitted.coefficient[:, 0] - limits[at], np.nan)
     weights = fitted.weights[:, 0, :]
     parts = [
         np.outer(weights[:, i], weights[:, i]) * m.covariance[np.ix_(at, at)] for i, (_, m, _) in enumerate(usable)
     ]
     covariance = np.sum(parts, axis=0) + np.diag(fitted.truncation[:, 0] ** 2)
-    return rows, judge(deviation, covariance, min(m.networks for _, m, _ in usable))
+    networks = min(m.networks for _, m, _ in usable)
+    verdict = judge(deviation, covariance, networks, patterns=fitted.coefficient[:, 0][None])
+    _say_what_is_left({i: rows[i] for i in np.flatnonzero(resolved).tolist()}, verdict)
+    return list(rows.values()), verdict
 
 
 def _limit_moments(kind: SpectralKind, setting: Setting, table: LawTable, m: Moments) -> Floats:
@@ -199,8 +226,3 @@ def _limit_moments(kind: SpectralKind, setting: Setting, table: LawTable, m: Mom
     )
     arguments = (setting.activation, law["weights"], law["sigma_w2"], law["sigma_b2"], setting.depth)
     return np.asarray(jacobian.moments(*arguments, m.mean.size - 1, q))
-
-
-def _count(left_out: dict[str, int], what: str, number: int) -> None:
-    if number:
-        left_out[what] = left_out.get(what, 0) + number

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mcnet_analysis.judge.family import Judged
-from mcnet_analysis.judge.moments import MomentRows, moment_rows, no_rows
+from mcnet_analysis.judge.moments import OTHERS_WEIGHED, MomentRows, moment_rows, no_rows
 from mcnet_analysis.judge.table import Row
 from mcnet_analysis.predict.spectra import KINDS, Laws, SpectralKind, edge
 from mcnet_analysis.statistics import distance
@@ -90,19 +90,20 @@ def with_spectra(judged: Judged, found: Sequence[FamilySpectra]) -> Judged:
     The networks are the same, so where the signal is judged the spectra stay out of the verdict (their rows do not),
     and of several spectra the first is judged.
     """
-    verdict, left_out = judged.verdict, dict(judged.left_out)
+    verdict, information = judged.verdict, judged.information
+    rows = list(judged.comparisons)
     for each in found:
-        for what, number in each.rows.left_out.items():
-            left_out[what] = left_out.get(what, 0) + number
-        if each.rows.verdict.dof and verdict.dof:
-            what = "spectral moments in the verdict (other observables of the same networks are judged)"
-            left_out[what] = left_out.get(what, 0) + each.rows.verdict.dof
+        mine = [dict(row) for row in each.rows.comparisons]
+        if verdict.dof:
+            for row in mine:
+                row["left_out"] = row["left_out"] or OTHERS_WEIGHED
         elif each.rows.verdict.dof:
-            verdict = each.rows.verdict
+            verdict, information = each.rows.verdict, each.rows.information
+        rows += mine
     return judged._replace(
-        comparisons=[*judged.comparisons, *(row for each in found for row in each.rows.comparisons)],
+        comparisons=rows,
         verdict=verdict,
-        left_out=left_out,
+        information=information,
         notes=[*judged.notes, *(note for each in found for note in each.notes)],
     )
 

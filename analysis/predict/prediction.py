@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from mcnet_analysis.statistics.estimate import Floats
 from mcnet_analysis.study import Column, Picks, Setting, Source
+from numpy.typing import NDArray
 
-from mcnet.theory import finite_width
+from mcnet.theory import finite_width, mean_field, tangent
 from mcnet.theory.finite_width import Coefficients
+
+LARGEST = 2**24
+"""Entries of the Gram matrices of all layers up to which a kernel is computed: 1000 inputs through 16 layers."""
 
 
 class Curve(NamedTuple):
     """Prediction for one input or pair, entry l of each array for layer l = 0..depth (one entry if there are no
     layers); NaN where there is none.
 
-    ``exact_mean`` and ``exact_variance`` mark layers where limit + a1/M and v1/M hold at every M.
+    ``exact_mean`` and ``exact_variance`` mark layers where limit + a1/M and v1/M hold at every M. ``room`` is how far a
+    fluctuation may go before the expansion fails, where that is less than the natural scale: of an eigenvalue the
+    distance to the next one. ``why_not`` says why a part is missing.
     """
 
     limit: Floats
@@ -26,16 +33,39 @@ class Curve(NamedTuple):
     v1: Floats
     exact_mean: Floats
     exact_variance: Floats
+    room: float = math.inf
+    why_not: str = ""
 
 
 class Predicted(NamedTuple):
-    """The same for a list of columns: arrays (p,); the flags are boolean."""
+    """The same for a list of columns: arrays (p,); the flags are boolean, the reasons a tuple."""
 
     limit: Floats
     a1: Floats
     v1: Floats
-    exact_mean: Floats
-    exact_variance: Floats
+    exact_mean: NDArray[np.bool_]
+    exact_variance: NDArray[np.bool_]
+    room: Floats
+    why_not: tuple[str, ...]
+
+    def take(self, at: Sequence[int]) -> Predicted:
+        """Those of some columns."""
+        some = np.asarray(at, dtype=np.intp)
+        return Predicted(
+            limit=self.limit[some],
+            a1=self.a1[some],
+            v1=self.v1[some],
+            exact_mean=self.exact_mean[some],
+            exact_variance=self.exact_variance[some],
+            room=self.room[some],
+            why_not=tuple(self.why_not[j] for j in at),
+        )
+
+
+def no_predictions() -> Predicted:
+    """Of no columns."""
+    nothing, no_flags = np.empty(0), np.empty(0, dtype=bool)
+    return Predicted(nothing, nothing, nothing, no_flags, no_flags, nothing, ())
 
 
 class ExactMoments(NamedTuple):
@@ -109,6 +139,7 @@ class Theory:
 
     orders: tuple[str, ...] = ("mean-field", "1/M")
     _cache: dict[tuple[object, ...], Coefficients] = field(default_factory=dict)
+    _grams: dict[tuple[object, ...], tuple[Floats, Floats]] = field(default_factory=dict)
 
     def why_no_limit(self, setting: Setting) -> str | None:
         """Why nothing is predicted for a setting, or None."""
@@ -167,6 +198,38 @@ class Theory:
                 input_over_width=ratio if first_layer_matters else 1.0,
             )
         return self._cache[key]
+
+    def kernel(self, setting: Setting) -> Floats:
+        """Limit of the tangent kernel of the actual inputs at the width of a setting, (T, T).
+
+        Of more than two inputs of one length and one overlap only the first two, (2, 2). In the ``standard``
+        parametrisation Theta/M, the term of the biases included.
+
+        Raises
+        ------
+        ValueError
+            If the inputs are too many.
+        """
+        law = setting.law
+        gram = setting.gram[:2, :2] if setting.exchangeable else setting.gram
+        entries = (setting.depth + 1) * gram.size
+        if entries > LARGEST:
+            raise ValueError(
+                f"the kernel of {setting.inputs} inputs of unequal overlaps through {setting.depth} layers is too large"
+            )
+        key = (gram.tobytes(), setting.activation.label, law["sigma_w2"], law["sigma_b2"], law["depth"])
+        if key not in self._grams:
+            arguments = (setting.activation, law["sigma_w2"], law["sigma_b2"], gram, setting.depth)
+            q_hat = mean_field.covariances(*arguments).q_hat
+            self._grams[key] = q_hat, mean_field.gradient_covariances(*arguments, readout=True)
+        standard = law["parameterization"] == "standard"
+        unit = float(setting.width) if standard else 1.0
+        alpha, beta = tangent.layer_factors(
+            law["parameterization"], law["sigma_w2"], law["sigma_b2"], setting.depth, law["train_biases"],
+            width=setting.width, input_dimension=setting.input_dimension,
+        )  # fmt: skip
+        q_hat, q_tilde = self._grams[key]
+        return tangent.assemble(q_hat, q_tilde, alpha / unit, beta / unit)
 
 
 def homogeneous_slope(setting: Setting) -> float | None:

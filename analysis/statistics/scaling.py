@@ -9,8 +9,7 @@ from mcnet_analysis.statistics.estimate import Floats
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-GOODNESS = 0.01  # a fit below this probability gets one more free coefficient,
-TRUNCATION = 0.25  # and so does one whose truncation error exceeds this part of the statistical error
+TRUNCATION = 0.25  # a fit whose truncation error exceeds this part of the statistical error gets one more coefficient
 _NEGLECTED = 4  # orders beyond the free ones that are kept as unknown
 
 
@@ -72,7 +71,8 @@ def fit(
         Number of free coefficients for all columns. By default it is chosen for each column: coefficients up to 1/M
         with one or two widths (as many as there are widths), up to 1/M^2 with three or more; then one more as long
         as a degree of freedom is left and the truncation error of the leading coefficient exceeds a quarter of the
-        statistical one, or the goodness of fit is below 0.01. Columns of growth 0 keep to 1/M.
+        statistical one. Errors decide, values do not: a choice that looks at the misfit hides it. Columns of growth 0
+        keep to 1/M.
 
     Notes
     -----
@@ -107,7 +107,7 @@ def fit(
             continue
         _fit_order(result, now, k, m, values, errors, scales, growths)
         with np.errstate(invalid="ignore"):  # NaN: not fitted yet, or no degree of freedom
-            more = (result.p_value < GOODNESS) | (result.truncation[:, 0] > TRUNCATION * result.statistical[:, 0])
+            more = result.truncation[:, 0] > TRUNCATION * result.statistical[:, 0]
         pending &= ~now | (more & (most > k))
     return result
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from scipy import stats
 
 CONDITIONAL_VARIANCE = 0.05  # a deviation that the chosen ones explain to 95 % adds noise, not information
 NETWORKS_PER_DEVIATION = 10  # a covariance from N networks judges N/10 deviations at most
+OUTLIERS = 1e-3  # share of the false alarms that deviations outside the chi-square may cause
 
 
 class Verdict(NamedTuple):
@@ -26,15 +27,28 @@ class Verdict(NamedTuple):
         NaN without degrees of freedom.
     chosen : (dof,) int
         Deviations of the group that entered; empty for a sum.
+    full : bool
+        Whether the number of networks, not the correlations, ended the choice.
+    information : (k,)
+        Of each pattern of deviations: by how much chi2 grows on average where theory is off by that pattern.
     """
 
     chi2: float
     dof: int
     p_value: float
     chosen: NDArray[np.intp]
+    full: bool = False
+    information: Floats = np.empty(0)
 
 
-def judge(deviation: ArrayLike, covariance: ArrayLike, networks: float, cut: float = CONDITIONAL_VARIANCE) -> Verdict:
+def judge(
+    deviation: ArrayLike,
+    covariance: ArrayLike,
+    networks: float,
+    cut: float = CONDITIONAL_VARIANCE,
+    patterns: ArrayLike | None = None,
+    first: Sequence[int] = (),
+) -> Verdict:
     """Judge correlated deviations whose covariance was estimated from a number of networks.
 
     Parameters
@@ -47,13 +61,18 @@ def judge(deviation: ArrayLike, covariance: ArrayLike, networks: float, cut: flo
         Effective number of networks behind the covariance.
     cut : float
         See Notes.
+    patterns : (k, p), optional
+        Deviations that theory could have, for :attr:`Verdict.information`.
+    first : sequence of int
+        Deviations that are asked first, in this order.
 
     Notes
     -----
     Neighbouring layers of one network say nearly the same, so the full matrix is nearly singular and its smallest
     eigenvalues are noise. A pivoted Cholesky factorisation of the correlation matrix chooses the deviations one by
-    one, each time the one with the largest variance given those already chosen, and stops when that falls below
-    `cut`, or at networks/10 deviations. The choice looks at the covariance only, never at the deviations.
+    one, first those that are to come first, then each time the one with the largest variance given those already
+    chosen; none whose variance falls below `cut` then, and at most networks/10. The choice looks at the covariance
+    only, never at the deviations.
 
     With nu = networks - 1 degrees of freedom, T^2 = d^T C^-1 d follows Hotelling's law; its exact probability (F
     distribution) is turned into the chi-square of the same probability, so that groups add up. The leading effect is
@@ -65,13 +84,44 @@ def judge(deviation: ArrayLike, covariance: ArrayLike, networks: float, cut: flo
     most = int(networks // NETWORKS_PER_DEVIATION) if np.isfinite(networks) else usable.size
     error = np.sqrt(variance[usable])
     correlation = c[np.ix_(usable, usable)] / np.outer(error, error)
-    order, factor = pivoted_cholesky(correlation, cut, most)
+    place = {int(j): i for i, j in enumerate(usable)}
+    order, factor = pivoted_cholesky(correlation, cut, most, [place[j] for j in first if j in place])
     p = order.size
+    wrong = np.zeros((0, d.size)) if patterns is None else np.asarray(patterns, dtype=np.float64)
     if p == 0:
-        return Verdict(0.0, 0, float("nan"), np.empty(0, dtype=np.intp))
+        return Verdict(0.0, 0, float("nan"), np.empty(0, dtype=np.intp), most == 0, np.zeros(len(wrong)))
     scores = np.linalg.solve(factor, (d[usable] / error)[order])
     chi2, p_value = _hotelling(float(scores @ scores), p, networks - 1.0)
-    return Verdict(chi2, p, p_value, usable[order])
+    seen = np.linalg.solve(factor, (wrong[:, usable] / error)[:, order].T)  # (dof, k)
+    share = max(networks - p - 2.0, 1.0) / max(networks - 1.0, 1.0) if np.isfinite(networks) else 1.0
+    return Verdict(chi2, p, p_value, usable[order], p == most, share * (seen**2).sum(axis=0))
+
+
+def with_outliers(verdict: Verdict, z: ArrayLike, support: ArrayLike) -> Verdict:
+    """A verdict that also sees deviations which did not enter, where they are far beyond chance.
+
+    Parameters
+    ----------
+    verdict : Verdict
+    z, support : (n,)
+        Scores that did not enter, with errors that are not too small, and the effective number of networks behind each.
+
+    Notes
+    -----
+    The smallest probability of n scores, by Student's law of `support` degrees of freedom, times n, takes a thousandth
+    of the probability of false alarms and chi-square the rest (weighted Bonferroni): p = min(p / 0.999, p_outlier /
+    0.001). chi2 becomes the one of the same probability. Without chi-square it is a verdict of one degree of freedom,
+    where it is one at all.
+    """
+    scores, free = np.abs(np.asarray(z, dtype=np.float64)), np.asarray(support, dtype=np.float64)
+    if not scores.size:
+        return verdict
+    beyond = float(np.min(2.0 * stats.t.sf(scores, free))) * scores.size / OUTLIERS
+    if beyond >= (verdict.p_value / (1.0 - OUTLIERS) if verdict.dof else 1.0):
+        return verdict
+    dof = max(verdict.dof, 1)
+    chi2 = float(stats.chi2.isf(beyond, dof)) if beyond > 1e-290 else max(verdict.chi2, float(np.max(scores) ** 2))
+    return verdict._replace(chi2=chi2, dof=dof, p_value=beyond)
 
 
 def combine(groups: Iterable[Verdict]) -> Verdict:
@@ -82,13 +132,16 @@ def combine(groups: Iterable[Verdict]) -> Verdict:
     return Verdict(chi2, dof, p_value, np.empty(0, dtype=np.intp))
 
 
-def pivoted_cholesky(matrix: Floats, cut: float, most: int) -> tuple[NDArray[np.intp], Floats]:
+def pivoted_cholesky(
+    matrix: Floats, cut: float, most: int, first: Sequence[int] = ()
+) -> tuple[NDArray[np.intp], Floats]:
     """Best-conditioned subset of a correlation matrix.
 
     Returns
     -------
     order : (k,) int
-        Chosen rows, k <= most, each with a conditional variance of at least `cut` given those before it.
+        Chosen rows, k <= most, each with a conditional variance of at least `cut` given those before it; `first` are
+        asked first, in their order.
     factor : (k, k)
         Lower triangular, factor @ factor.T = matrix[order][:, order].
     """
@@ -96,10 +149,15 @@ def pivoted_cholesky(matrix: Floats, cut: float, most: int) -> tuple[NDArray[np.
     rest = np.diag(matrix).copy()
     columns = np.zeros((p, min(p, max(most, 0))))
     order: list[int] = []
-    for k in range(columns.shape[1]):
-        j = int(np.argmax(rest))
+    waiting = list(first)
+    while len(order) < columns.shape[1]:
+        asked = bool(waiting)
+        j = waiting.pop(0) if asked else int(np.argmax(rest))
         if rest[j] < cut:
+            if asked:
+                continue
             break
+        k = len(order)
         columns[:, k] = (matrix[:, j] - columns[:, :k] @ columns[j, :k]) / np.sqrt(rest[j])
         rest -= columns[:, k] ** 2
         rest[j] = -np.inf

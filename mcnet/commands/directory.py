@@ -183,10 +183,21 @@ def _verdict_text(summary: Mapping[str, Any]) -> str:
         left_out = "; ".join(f"{count} {what}" for what, count in summary["left_out"].items())
         return f"{verdict}; left out: {left_out}" if left_out else verdict
     reduced = summary["chi2"] / summary["dof"] if summary["dof"] else math.nan
-    return (
+    weak = f"; a weak test ({summary['weak_test']})" if summary["weak_test"] else ""
+    lines = [
         f"{verdict}: rms z {number(summary['rms_z'], 3)}, largest {number(summary['max_abs_z'], 3)}, "
-        f"chi2/dof {number(reduced, 3)} (p = {number(summary['p_value'], 2)})"
-    )
+        f"chi2/dof {number(reduced, 3)} (p = {number(summary['p_value'], 2)}){weak}",
+        f"would be seen with 90 %: {'; '.join(_seen(summary))}",
+    ]
+    if summary["untested"]:
+        lines.append(f"no test of {', '.join(summary['untested'])}: a deviation of its own size would not be seen")
+    return "\n".join(lines)
+
+
+def _seen(summary: Mapping[str, Any]) -> list[str]:
+    """Of each observable that was weighed the smallest deviation of its values that the verdict would have seen."""
+    found = [row for row in summary["power"] if row["of"] == "values" and row["relative"] is not None]
+    return [f"{row['observable']} {100 * row['relative']:.2g} %" for row in found]
 
 
 def value_with_error(value: float, error: float) -> str:

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mcnet import activations
-from mcnet.theory import gaussian
 from mcnet.theory.critical_line import Critical, critical_point, critical_sigma_w2, double_critical
 from mcnet.theory.fixed_points import (
     FixedPoint,
@@ -27,6 +26,7 @@ from mcnet.theory.fixed_points import (
     fixed_point,
 )
 from mcnet.theory.gaussian import ActivationLike, Floats
+from mcnet.theory.many_inputs import pair_means
 from mcnet.theory.maps import chi, correlation_map, gap_map, length_map, length_slope
 
 __all__ = [
@@ -182,7 +182,7 @@ def covariances(
     q_hat[0] = first
     for layer in range(depth):
         q[layer] = sigma_w2 * q_hat[layer] + sigma_b2
-        q_hat[layer + 1] = _pairs(activation, q[layer], derivative=False)
+        q_hat[layer + 1] = pair_means(activation, q[layer], derivative=False)
     return Covariances(q_hat, q)
 
 
@@ -236,18 +236,6 @@ def gradient_covariances(
     q_tilde = np.empty_like(q)
     above = np.full(q.shape[1:], sigma_w2 if readout else 1.0)  # of the error at h^l
     for layer in reversed(range(depth)):
-        q_tilde[layer] = _pairs(activation, q[layer], derivative=True) * above
+        q_tilde[layer] = pair_means(activation, q[layer], derivative=True) * above
         above = sigma_w2 * q_tilde[layer]
     return q_tilde
-
-
-def _pairs(activation: activations.Activation, q: Floats, derivative: bool) -> Floats:
-    """E phi phi, or E phi' phi', for all pairs of a covariance matrix, shape (T, T)."""
-    single = gaussian.derivative_square if derivative else gaussian.square
-    double = gaussian.derivative_product if derivative else gaussian.product
-    result = np.empty_like(q)
-    diagonal = np.diagonal(q)
-    np.fill_diagonal(result, single(activation, diagonal))
-    a, b = np.triu_indices(len(q), 1)
-    result[a, b] = result[b, a] = double(activation, diagonal[a], diagonal[b], q[a, b])
-    return result

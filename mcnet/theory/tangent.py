@@ -16,6 +16,7 @@ from mcnet.theory.gaussian import ActivationLike, Floats
 from mcnet.theory.kernel_bulk import conjugate_kernel_bulk, kernel_bulk
 
 __all__ = [
+    "assemble",
     "conjugate_kernel_bulk",
     "gradient_descent",
     "gradient_flow",
@@ -129,8 +130,13 @@ def kernel(
     alpha, beta = layer_factors(parameterization, sigma_w2, sigma_b2, depth, train_biases, width, input_dimension)
     q_hat = mean_field.covariances(phi, sigma_w2, sigma_b2, inputs, depth).q_hat  # (depth + 1, T, T)
     q_tilde = mean_field.gradient_covariances(phi, sigma_w2, sigma_b2, inputs, depth, readout=True)  # (depth, T, T)
+    return assemble(q_hat, q_tilde, alpha, beta)
+
+
+def assemble(q_hat: Floats, q_tilde: Floats, alpha: Floats, beta: Floats) -> Floats:
+    """The kernel (T, T) from ``q_hat`` (depth + 1, T, T), ``q_tilde`` (depth, T, T) and the factors of the layers."""
     theta: Floats = alpha[-1] * q_hat[-1] + beta[-1]
-    for layer in range(depth):
+    for layer in range(len(q_tilde)):
         theta = theta + q_tilde[layer] * (alpha[layer] * q_hat[layer] + beta[layer])
     return theta
 

@@ -115,6 +115,8 @@ def test_critical_line_of_tanh_and_where_there_is_none():
         ({"p_value": 1e-9}, "disagree"),
         ({"outliers": 2}, "doubtful"),
         ({"dof": 0, "p_value": float("nan")}, "open"),
+        ({"weak_test": "2 degrees of freedom"}, "weak"),
+        ({"weak_test": "2 degrees of freedom", "p_value": 1e-9}, "disagree"),
     ],
 )
 def test_verdict_in_a_sentence(change, kind):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from mcnet_analysis.statistics.estimate import moments
-from mcnet_analysis.statistics.verdict import combine, judge, pivoted_cholesky
+from mcnet_analysis.statistics.power import LEVEL, PROBABILITY, detectable
+from mcnet_analysis.statistics.verdict import combine, judge, pivoted_cholesky, with_outliers
 from scipy import stats
 
 TRIALS = 400
@@ -109,3 +110,55 @@ def test_an_absurd_deviation_stays_finite():
     assert np.isfinite(verdict.chi2)
     assert verdict.chi2 > 1e10
     assert verdict.p_value == 0.0
+
+
+def test_what_did_not_enter_is_seen_where_it_is_far_beyond_chance():
+    """Ten scores that chi-square does not weigh: p stays uniform, and one of eight sigma rejects."""
+    rng = np.random.default_rng(25)
+    free = np.full(10, 50.0)
+    p_values = []
+    for _ in range(TRIALS):
+        main = judge(rng.normal(size=4), np.eye(4), np.inf)
+        p_values.append(with_outliers(main, rng.standard_t(50, size=10), free).p_value)
+    assert _uniform(np.array(p_values)) > 1e-4
+    main = judge(0.5 * np.ones(4), np.eye(4), np.inf)
+    far = with_outliers(main, [0.3, -8.0], [1e3, 1e3])
+    assert far.p_value < 1e-9
+    assert stats.chi2.sf(far.chi2, far.dof) == pytest.approx(far.p_value, rel=1e-6)
+    assert with_outliers(main, [3.0], [1e3]) is main
+    alone = with_outliers(judge([], np.empty((0, 0)), 0.0), [8.0], [1e3])
+    assert (alone.dof, alone.p_value < 1e-9) == (1, True)
+    assert with_outliers(judge([], np.empty((0, 0)), 0.0), [2.0], [1e3]).dof == 0
+
+
+def test_errors_of_few_networks_are_no_outliers():
+    """The mutant: a normal law for a score of a heavy-tailed error rejects one study in fifty."""
+    rng = np.random.default_rng(26)
+    main = judge(0.5 * np.ones(4), np.eye(4), np.inf)
+    z = rng.standard_t(4, size=(2000, 5))
+    seen, mutant = (
+        np.mean([with_outliers(main, row, np.full(5, free)).p_value < 0.01 for row in z]) for free in (4.0, 1e6)
+    )
+    assert seen < 0.002
+    assert mutant > 0.01
+
+
+def test_those_that_come_first_enter_first():
+    """Two that say the same: the one that is asked first enters, whatever the pivot would take."""
+    c = np.array([[1.0, 0.99], [0.99, 1.0]])
+    assert judge([0.0, 0.0], c, np.inf, first=[1]).chosen.tolist() == [1]
+    assert judge([0.0, 0.0], c, np.inf).chosen.tolist() == [0]
+    assert judge([0.0, 0.0, 0.0], np.eye(3), np.inf, first=[2]).chosen.tolist() == [2, 0, 1]
+
+
+def test_information_is_what_chi2_grows_by():
+    rng = np.random.default_rng(27)
+    c = np.array([[1.0, 0.5], [0.5, 2.0]])
+    pattern = np.array([0.7, -0.4])
+    root = np.linalg.cholesky(c)
+    found = judge([0.0, 0.0], c, np.inf, patterns=[pattern])
+    assert found.information[0] == pytest.approx(pattern @ np.linalg.solve(c, pattern), rel=1e-12)
+    epsilon = detectable(float(found.information[0]), 2)
+    seen = [judge(epsilon * pattern + root @ rng.normal(size=2), c, np.inf).p_value < LEVEL for _ in range(2000)]
+    assert np.mean(seen) == pytest.approx(PROBABILITY, abs=5 * np.sqrt(0.09 / 2000))
+    assert detectable(0.0, 2) == np.inf
