@@ -111,7 +111,7 @@ def combined(
     count: int,
     add: bool,
 ) -> None:
-    """Put or add to ``out`` (networks, wanted, size) the sums of ``count`` rows; flat arrays, networks ``steps`` apart."""
+    """Put or add to ``out`` (networks, wanted, size) sums of ``count`` rows; flat arrays, networks ``steps`` apart."""
     for n in range(networks):
         for r in range(wanted):
             entry = n * steps[0] + r * count
