@@ -240,6 +240,7 @@ def test_what_is_true_is_accepted() -> None:
     activations.register("relu-again", *RELU, kinks=(0.0,), closed=MEANS, homogeneous=True)
     steep = (lambda u, m: m.tanh(1e4 * u), lambda u, m: 1e4 * (1.0 - m.tanh(1e4 * u) ** 2))
     activations.register("steep", *steep)
+    verify(activations.get({"name": "erf", "scale": 8.0}))
     assert {"relu-again", "steep"} <= set(activations.names())
 
 
