@@ -26,6 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "architectures": {"programs"},
     "observables": {"architectures", "programs", "networks", "weights", "backend", "kernels"},
     "scenario": {"theory", "observables", "architectures", "programs"},
+    "predictions": {"theory", "architectures", "programs"},
     "plan": {"scenario", "observables", "architectures"},
     "files": set(),
     "machine": set(),
@@ -40,7 +41,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "commands": {
         "mcnet",
-        *("engine", "dataset", "storage", "plan", "scenario", "theory", "observables", "architectures", "backend"),
+        *("engine", "dataset", "storage", "plan", "scenario", "theory", "predictions", "observables"),
+        *("architectures", "backend"),
         *("kernels", "files", "machine", "plugins", "progress", "provenance", "analysis"),
     },
     "mcnet": {"engine", "dataset", "scenario", "analysis"},  # the package's public names, imported when asked for

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
-from mcnet import plugins
+from mcnet import architectures, plugins, predictions
 from mcnet.activations.table import Activation
 from mcnet.commands.coordinates import coordinates, varying
 from mcnet.commands.text import table
@@ -50,7 +50,7 @@ def of_point(point: Point, request: Request) -> dict[str, Any]:
     """Predictions for one point, an entry of ``points``."""
     result: dict[str, Any] = {"point": coordinates(point)}
     if point.architecture != DENSE:
-        return {**result, "notes": [f'theory of the architecture "{point.architecture}"']}
+        return {**result, **_of_program(point, request)}
     notes: list[str] = []
 
     def add(name: str, function: Callable[[], Any]) -> None:
@@ -102,6 +102,50 @@ def of_point(point: Point, request: Request) -> dict[str, Any]:
         ratio = point.inputs.count / point.width
         add("conjugate_kernel", lambda: _conjugate_kernel(point, ratio))
     return {**result, "notes": notes}
+
+
+def _of_program(point: Point, request: Request) -> dict[str, Any]:
+    """Predictions for a network of any architecture: of the first input and pair, lists over layers."""
+    if point.architecture not in architectures.names():
+        return {"notes": [f'theory of the architecture "{point.architecture}"']}
+    ensemble = predictions.Ensemble.of(point)
+    found: dict[str, Any] = {}
+    notes: dict[str, None] = {}
+    for name, (inputs, first) in _CURVES.items():
+        if max(inputs) >= point.inputs.count or (name == "q_tilde" and point.outputs is None):
+            continue
+        curve = predictions.predict(name, ensemble, inputs)
+        if curve.why_not:
+            notes[f"finite width of {name}: {curve.why_not}"] = None
+        if np.isfinite(curve.limit).any():
+            found[name] = _parts(curve, partial(_from_layer, first))
+    if {"fim", "ntk"} & request.measures.keys() and point.outputs is not None:
+        count = point.inputs.count
+        entries = [[predictions.predict("ntk", ensemble, (a, b)) for b in range(count)] for a in range(count)]
+        if not np.isfinite(entries[0][0].limit).any():
+            notes[f"finite width of ntk: {entries[0][0].why_not}"] = None
+        else:
+            rows = [[_parts(entry, lambda part: float(part[0])) for entry in row] for row in entries]
+            found["ntk"] = {part: [[entry[part] for entry in row] for row in rows] for part in rows[0][0]}
+    return {**({"finite_width": found} if found else {}), "notes": list(notes)}
+
+
+def _from_layer(first: int, part: Any) -> list[float]:
+    values: list[float] = part[first:].tolist()
+    return values
+
+
+_CURVES = {"q": ((0,), 1), "q_hat": ((0,), 0), "c": ((0, 1), 1), "q_tilde": ((0,), 1)}
+"""Observables with layers: the inputs that are shown, and the first layer."""
+
+
+def _parts(curve: predictions.Curve, read: Callable[[Any], Any]) -> dict[str, Any]:
+    """``limit``, and ``a1``, ``v1`` and their ``error`` as far as there are any."""
+    parts = {"limit": curve.limit, "a1": curve.a1, "v1": curve.v1}
+    known = {name: read(part) for name, part in parts.items() if np.isfinite(part).any()}
+    if curve.errors is not None:
+        known["error"] = {name: read(error) for name, error in zip(parts, curve.errors, strict=True) if name in known}
+    return known
 
 
 def _gradients(point: Point) -> dict[str, Any]:

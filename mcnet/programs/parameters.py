@@ -36,6 +36,11 @@ class Parameters:
             known = ", ".join(sorted(self._values))
             raise ProgramError(f"the program reads p.{name}, which is not among its parameters: {known}") from None
 
+    @property
+    def mapping(self) -> dict[str, Any]:
+        """All of them by name."""
+        return dict(self._values)
+
     def get(self, name: str, default: Any = None) -> Any:
         """The value of a parameter, or a default where it has none."""
         return self._values.get(name, default)
