@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from mcnet import provenance
 from mcnet.backend import Backend, get_backend
 from mcnet.errors import DataError, McnetError, Stopped, kind
-from mcnet.kernels import grams
 from mcnet.networks import inputs
 from mcnet.observables.measure import measure
 from mcnet.plan.plan import Plan, PlannedPoint
@@ -74,7 +73,7 @@ def _constants(planned: PlannedPoint, seed: int, task: Task, backend: Backend) -
     given = planned.point.inputs
     if task.start > 0 or (given.kind == "gaussian" and given.fresh):
         return {}
-    gram = grams.to_plain(backend.fetch(inputs.gram(planned.point, seed, 0, 1, backend)))
+    gram = backend.fetch(inputs.gram_of_inputs(planned.point, seed, 0, 1, backend))
     return {"input_gram": np.asarray(gram[0], dtype=np.float64)}
 
 

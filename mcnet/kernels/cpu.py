@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from mcnet.activations.table import Activation
 from mcnet.kernels.lanes.programs import program
-from mcnet.kernels.reference import Chain, TangentChain, check_chain
+from mcnet.kernels.reference import Chain, TangentChain, check_chain, in_float32
 from mcnet.streams import Key
 
 WIDE = 2048
@@ -88,8 +88,8 @@ def conditioned_chain(
 ) -> Chain:
     """Gram matrices of a dense network layer by layer; see :func:`mcnet.kernels.reference.conditioned_chain`.
 
-    ``precision`` is ``mixed`` (float32 normals, u and h; float64 Gram matrices) or ``float64``. With T >= M the Gram
-    matrices have no full rank, which float32 cannot tell: then float64 is taken for either.
+    ``precision`` is ``mixed`` (float32 normals, u and h where :func:`mcnet.kernels.reference.in_float32` says so;
+    float64 Gram matrices) or ``float64``.
 
     One pass over the units of a layer makes the normals, applies the activation and sums both Gram matrices; memory is
     independent of the width with Gaussian weights, and that of one layer of one network (sixteen below the width
@@ -99,7 +99,7 @@ def conditioned_chain(
     inputs = gram.shape[-1]
     shape = (stop - start, depth, inputs, inputs)
     result = Chain(np.empty(shape), np.empty(shape))
-    mixed = precision == "mixed" and inputs < width
+    mixed = in_float32(precision, weights, width, inputs)
     program("chain", activation).chain(
         result.u,
         result.h,
@@ -145,7 +145,7 @@ def tangent_chain(
     lot = 16 * (networks // 16 + 2 | 1)  # room for sixteen at once; odd, so that rows do not share their cache lines
     grams = np.empty((3, depth, inputs, inputs, lot))
     exponent = np.empty((depth, lot))
-    mixed = precision == "mixed" and inputs < width
+    mixed = in_float32(precision, "gaussian", width, inputs)
     program("tangent", activation).tangent(
         *grams.reshape(3, -1),
         exponent.reshape(-1),

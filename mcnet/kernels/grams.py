@@ -37,7 +37,8 @@ def one_minus_correlations(gram: Array) -> Array:
     -----
     With lengths a, b of two inputs and D their squared distance, ``1 - c = (D - (a - b)^2) / (2 a b)``. The relative
     error of 1 - c stays at rounding level for pairs with input 0, and for others that are not much closer to each other
-    than to input 0, unless the lengths differ by far more than the directions.
+    than to input 0, unless the lengths differ by far more than the directions. By Cauchy and Schwarz it lies in [0, 2];
+    what rounding makes of a pair at either end is put there.
     """
     xp = gram.__array_namespace__()
     plain = to_plain(gram)
@@ -52,9 +53,20 @@ def one_minus_correlations(gram: Array) -> Array:
     one = xp.ones_like(product)
     product, total = xp.where(undefined, one, product), xp.where(undefined, one, total)
     stretch = (excess[..., :, None] - excess[..., None, :]) / total
-    return xp.where(undefined, one * xp.nan, (distance - stretch * stretch) / (2 * product))
+    found = (distance - stretch * stretch) / (2 * product)
+    return xp.where(undefined, one * xp.nan, xp.clip(found, 0.0, 2.0))
 
 
 def correlations(gram: Array) -> Array:
     """Correlations c of all pairs of a difference-basis Gram matrix, shape (..., T, T); NaN where a length is zero."""
     return 1 - one_minus_correlations(gram)
+
+
+def correlations_of_inputs(gram: Array) -> Array:
+    """The same of the Gram matrix of the inputs themselves."""
+    xp = gram.__array_namespace__()
+    length = xp.sqrt(xp.linalg.diagonal(gram))
+    product = length[..., :, None] * length[..., None, :]
+    undefined = product == 0
+    one = xp.ones_like(product)
+    return xp.where(undefined, one * xp.nan, xp.clip(gram / xp.where(undefined, one, product), -1.0, 1.0))

@@ -12,6 +12,8 @@ from mcnet.activations.table import Activation
 from mcnet.streams import Key
 
 RANK_TOLERANCE = 1e-13
+NARROW = 16
+"""Below this width a network is narrow: see :func:`in_float32`."""
 
 
 class Chain(NamedTuple):
@@ -128,6 +130,16 @@ def check_chain(gram: NDArray[np.float64], weights: str, width: int) -> None:
             f"{inputs} inputs need an orthonormal frame of {inputs} vectors, more than the width {width} can hold: "
             "use explicit weights"
         )
+
+
+def in_float32(precision: str, weights: str, width: int, inputs: int) -> bool:
+    """Whether the fused kernels take float32 for normals, u and h.
+
+    Not with T >= M, where Gram matrices have no full rank, nor in narrow networks, where a unit or two may be all that
+    lives and rounding is not averaged; nor with Haar frames of more than M / 4 vectors, which may be nearly dependent
+    before they are made orthonormal.
+    """
+    return precision == "mixed" and width >= NARROW and inputs * (4 if weights == "orthogonal" else 1) < width
 
 
 def conditioned_chain(

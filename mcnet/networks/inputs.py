@@ -1,7 +1,7 @@
 """The inputs of the networks: drawn from the input stream, or given; and their Gram matrix without drawing them.
 
-Everything here is in the difference basis (x_0, x_1 - x_0, ..., x_(T-1) - x_0): close inputs keep their distance to
-full precision.
+Most of it is in the difference basis (x_0, x_1 - x_0, ..., x_(T-1) - x_0): close inputs keep their distance to full
+precision.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from mcnet import streams
 from mcnet.backend import Backend
+from mcnet.kernels import grams
+from mcnet.kernels.basis import Basis
 from mcnet.point import Inputs, Point
 
 CHUNK = 1 << 16
@@ -39,8 +41,15 @@ def draw(point: Point, seed: int, start: int, stop: int, backend: Backend, sites
     Array, shape (N or 1, T, sites M_0), float64
         The vectors of an input one after the other. A leading 1 where all networks share one set.
     """
+    if point.inputs.values is not None:
+        return backend.place(_given_rows(point.inputs)[None])
     x = differences(point, seed, start, stop, backend, sites)
     return backend.xp.concat([x[:, :1, :], x[:, 1:, :] + x[:, :1, :]], axis=1)
+
+
+def rows(point: Point, seed: int, start: int, stop: int, backend: Backend, basis: Basis) -> Any:
+    """As :func:`draw`, in a basis."""
+    return (differences if basis.differences else draw)(point, seed, start, stop, backend)
 
 
 def differences(point: Point, seed: int, start: int, stop: int, backend: Backend, sites: int = 1) -> Any:
@@ -54,7 +63,7 @@ def differences(point: Point, seed: int, start: int, stop: int, backend: Backend
     """
     inputs = point.inputs
     if inputs.values is not None:
-        values = np.asarray(inputs.values, dtype=np.float64).reshape(inputs.count, -1)
+        values = _given_rows(inputs)
         return backend.place(np.concatenate([values[:1], values[1:] - values[:1]])[None])
     if sites > 1:
         return _at_sites(point, seed, start, stop, backend, sites)
@@ -112,6 +121,31 @@ def gram(point: Point, seed: int, start: int, stop: int, backend: Backend, sites
         total = total + xp.matmul(part, xp.matrix_transpose(part))
     factor = backend.place(_factor(inputs)[None])
     return xp.matmul(xp.matmul(factor, total), xp.matrix_transpose(factor)) / size
+
+
+def gram_of_inputs(point: Point, seed: int, start: int, stop: int, backend: Backend, sites: int = 1) -> Any:
+    """The same of the inputs themselves: the length of a short one keeps its digits beside long ones."""
+    if point.inputs.values is None:
+        return grams.to_plain(gram(point, seed, start, stop, backend, sites))
+    x = draw(point, seed, start, stop, backend)
+    return backend.xp.matmul(x, backend.xp.matrix_transpose(x)) / x.shape[2]
+
+
+def spread(inputs: Inputs) -> float:
+    """How much shorter than input 0 the shortest given input is, in squared lengths; 0 for inputs that are drawn.
+
+    Inputs that are zero count for nothing.
+    """
+    if inputs.values is None:
+        return 0.0
+    x = _given_rows(inputs)
+    squares = np.vecdot(x, x)
+    return float(squares[0] / squares[squares > 0.0].min(initial=np.inf))
+
+
+def _given_rows(inputs: Inputs) -> NDArray[np.float64]:
+    """Values with the sites of an input one after the other, (T, sites M_0)."""
+    return np.asarray(inputs.values, dtype=np.float64).reshape(inputs.count, -1)
 
 
 def _normals(point: Point, seed: int, start: int, stop: int, backend: Backend, column: int, columns: int) -> Any:

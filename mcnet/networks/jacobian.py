@@ -157,13 +157,13 @@ def _accumulated(point: Point, seed: int, which: int, ensemble: Ensemble) -> gra
     start = ensemble.start + which
     one = replace(ensemble, start=start, stop=start + 1)
     backend = one.backend
-    h = backend.xp.astype(inputs.differences(point, seed, start, start + 1, backend), one.dtype)
+    h = backend.xp.astype(inputs.rows(point, seed, start, start + 1, backend, one.basis), one.dtype)
     product: graded.Graded | None = None
     for layer, matrix in enumerate(dense.matrices(point, "explicit", one, keep=True)):
         if layer == point.depth:
             break
         assert isinstance(matrix, ExplicitMatrix)
-        u, h, *_ = dense.activity(point, matrix, h, backend)
+        u, h, *_ = dense.activity(point, matrix, h, backend, one.basis)
         image, scale = matrix.unscaled() if product is None else matrix.product(backend.place(product.q[None]))
         product = graded.split(backend.fetch(slopes(point, u, backend) * scale * image)[0], product)
     assert product is not None

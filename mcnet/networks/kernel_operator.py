@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from mcnet.backend import Backend
-from mcnet.kernels import grams
-from mcnet.networks.dense import Errors, to_plain
+from mcnet.kernels.basis import Basis
+from mcnet.networks.dense import Errors
 from mcnet.weights.laws import Array
 
 
@@ -33,6 +33,8 @@ class KernelOperator:
         ``none``, ``last-mean`` or ``last-batch``: of the outputs over the inputs.
     f : Array, shape (N, C, T), float64
         Outputs before the normalisation.
+    basis : Basis
+        Of the errors.
     """
 
     backend: Backend
@@ -40,16 +42,17 @@ class KernelOperator:
     inputs: int
     normalization: str
     f: Array
+    basis: Basis
     _readout: Array | None = None
     _terms: list[tuple[Errors, Array]] = field(default_factory=list)
 
     def add_readout(self, gram: Array, scale: tuple[float, float]) -> None:
-        """The term of the readout; ``gram`` is K^depth (N or 1, T, T) in the difference basis."""
-        self._readout = scale[0] * grams.to_plain(gram) + scale[1]
+        """The term of the readout; ``gram`` is K^depth of the inputs themselves, (N or 1, T, T)."""
+        self._readout = scale[0] * gram + scale[1]
 
     def add(self, errors: Errors, gram: Array, scale: tuple[float, float]) -> None:
-        """The term of a hidden layer: its errors, K^(l-1) in the difference basis, (alpha_l, beta_l)."""
-        self._terms.append((errors, scale[0] * grams.to_plain(gram) + scale[1]))
+        """The term of a hidden layer: its errors, K^(l-1) of the inputs themselves, (alpha_l, beta_l)."""
+        self._terms.append((errors, scale[0] * gram + scale[1]))
 
     def only(self, network: int) -> KernelOperator:
         """The operator of one network."""
@@ -100,8 +103,9 @@ class KernelOperator:
         return finite & ~xp.all(xp.isfinite(self._unit()[1]), axis=(1, 2))
 
     def _errors(self, errors: Errors, k: int) -> Array:
-        """d_k in float64 and the plain basis, (N, T, M)."""
-        return to_plain(self.backend.xp, self.backend.xp.astype(errors.d[:, k, ...], self.backend.xp.float64))
+        """d_k of the inputs themselves in float64, (N, T, M)."""
+        xp = self.backend.xp
+        return self.basis.to_inputs(xp, xp.astype(errors.d[:, k, ...], xp.float64))
 
     def _power(self, errors: Errors) -> Array:
         return self.backend.xp.reshape(4.0**errors.exponent, (-1, 1, 1))

@@ -11,7 +11,6 @@ from __future__ import annotations
 import numpy as np
 
 from mcnet.backend import Backend
-from mcnet.kernels import grams
 from mcnet.kernels.reference import TangentChain
 from mcnet.networks.dense import layers
 from mcnet.point import Point
@@ -53,7 +52,7 @@ def with_hidden_term(
         Errors at u^l of the inputs themselves, divided by 2^exponent.
     exponent : Array, shape (N,)
     gram : Array, shape (N or 1, T, T)
-        K^(l-1) in the difference basis.
+        K^(l-1) of the inputs themselves.
     scale : tuple of float
         (alpha_l, beta_l).
 
@@ -65,7 +64,7 @@ def with_hidden_term(
     xp = backend.xp
     networks, outputs, inputs, units = d.shape
     alpha, beta = scale
-    factor = (alpha * grams.to_plain(gram) + beta) * xp.reshape(4.0**exponent, (-1, 1, 1))  # (N, T, T)
+    factor = (alpha * gram + beta) * xp.reshape(4.0**exponent, (-1, 1, 1))  # (N, T, T)
     if not _by_blocks(outputs, inputs):
         rows = xp.reshape(d, (networks, outputs * inputs, units))
         b = xp.matmul(rows, xp.matrix_transpose(rows))
@@ -144,9 +143,12 @@ def _plain_entry(gram: Array, i: int, j: int) -> Array:
 
 
 def readout_term(backend: Backend, outputs: int, gram: Array, scale: tuple[float, float]) -> Array:
-    """The term of the readout, where d^L_k = e_k: alpha K^depth + beta on the diagonal blocks; (N, C T, C T)."""
+    """The term of the readout, where d^L_k = e_k: alpha K^depth + beta on the diagonal blocks; (N, C T, C T).
+
+    ``gram`` is K^depth of the inputs themselves.
+    """
     alpha, beta = scale
-    factor = alpha * grams.to_plain(gram) + beta  # (N, T, T)
+    factor = alpha * gram + beta  # (N, T, T)
     inputs = factor.shape[1]
     size = outputs * inputs
     theta = backend.place(np.zeros((factor.shape[0], size, size)))

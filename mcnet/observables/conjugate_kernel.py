@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from mcnet.kernels import grams
 from mcnet.observables.observable import Observable, Options, Values
 from mcnet.observables.sample import Sample
 from mcnet.point import Point
@@ -24,8 +23,8 @@ _EIGENVALUE = Variable(
 
 
 def _evaluate(point: Point, options: Options, sample: Sample) -> tuple[Values, ...]:
-    kernel = grams.to_plain(sample.h_gram[:, -1])  # (N, T, T)
-    finite = np.isfinite(kernel).all(axis=(1, 2))
+    kernel = sample.h_overlaps()[:, -1]  # (N, T, T)
+    finite = np.asarray(np.isfinite(kernel).all(axis=(1, 2)))
     values = np.linalg.eigvalsh(np.where(finite[:, None, None], kernel, 0.0))[:, ::-1].copy()
     values[:, point.width :] = 0.0
     values = np.where(finite[:, None], np.maximum(values, 0.0), np.nan)

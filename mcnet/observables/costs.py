@@ -104,13 +104,13 @@ def _matrix_bytes(point: Point, precision: str) -> int:
     return point.width * max(point.width, point.inputs.dimension) * itemsize(precision)
 
 
-def working_bytes(point: Point, needs: frozenset[str], sampler: str, precision: str, backward: bool = True) -> int:
-    """Memory of one network on its way; ``backward`` as for :func:`fused`."""
+def working_bytes(point: Point, needs: frozenset[str], sampler: str, precision: str, by_kernel: bool) -> int:
+    """Memory of one network on its way; ``by_kernel``: by a fused kernel."""
     inputs, width = point.inputs.count, max(point.width, point.inputs.dimension)
     if point.architecture != DENSE:
         found = architectures.of(point).count.bytes_per_network(sampler, itemsize(precision), has_backward(needs))
         return found + (kernel_bytes(point) if "tangent" in needs else 0)
-    if fused(point, needs, sampler, backward):
+    if by_kernel:
         chunk = 0 if point.inputs.kind in ("single", "pair") else 3 * 8 * inputs * min(point.inputs.dimension, 1 << 16)
         kept = 4 * point.depth * inputs * point.width * itemsize(precision) if has_backward(needs) else 0
         return chunk + kept + 16 * (point.depth + 1) * inputs**2 * 8
@@ -146,16 +146,16 @@ def kernel_bytes(point: Point) -> int:
 
 
 def sub_batch(
-    point: Point, needs: frozenset[str], sampler: str, precision: str, memory: int, cached: bool, backward: bool
+    point: Point, needs: frozenset[str], sampler: str, precision: str, memory: int, cached: bool, by_kernel: bool
 ) -> int:
     """Networks worked off together in so many bytes.
 
-    ``cached``: on a processor whose cache should hold a layer; ``backward`` as for :func:`fused`.
+    ``cached``: on a processor whose cache should hold a layer; ``by_kernel``: by a fused kernel.
     """
-    by_memory = memory // working_bytes(point, needs, sampler, precision, backward)
+    by_memory = memory // working_bytes(point, needs, sampler, precision, by_kernel)
     if not cached:
         return max(1, by_memory)
-    if fused(point, needs, sampler, backward):
+    if by_kernel:
         return max(1, min(by_memory, FUSED_BATCH))
     if point.architecture != DENSE:
         found = architectures.of(point).count
@@ -167,15 +167,15 @@ def sub_batch(
     return int(max(1, min(by_memory, CACHE // activity)))
 
 
-def seconds(point: Point, needs: frozenset[str], sampler: str) -> float:
+def seconds(point: Point, needs: frozenset[str], sampler: str, by_kernel: bool) -> float:
     """Time of one network on one core, within a factor of about 3; near where two samplers cost the same, within 2."""
     if point.architecture != DENSE:
         return architectures.of(point).count.seconds_per_network(sampler, has_backward(needs))
     inputs, width, count = point.inputs.count, point.width, questions(point, needs)
-    if fused(point, needs, sampler) and has_backward(needs):
+    if by_kernel and has_backward(needs):
         eigenvalues = 1e-6 + 1e-9 * inputs**3 if "tangent" in needs and inputs > 2 else 0.0
         return 3e-7 + 1e-9 * point.depth * width * inputs * (3.0 + 0.3 * inputs) + eigenvalues
-    if fused(point, needs, sampler):
+    if by_kernel:
         per_layer = 2e-9 * width * inputs * (1.0 + 0.15 * inputs)
     elif sampler == "conditioned":
         per_layer = 1e-9 * width * count * (45.0 + 0.4 * count) * (1.8 if point.weights == "orthogonal" else 1.0)

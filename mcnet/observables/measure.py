@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from mcnet import architectures
 from mcnet.backend import Backend, one_thread
-from mcnet.coordinates import DENSE
 from mcnet.errors import McnetError
-from mcnet.observables import costs, programs
+from mcnet.observables import costs
 from mcnet.observables.catalog import OBSERVABLES
+from mcnet.observables.drawing import Drawing, Way, ways
 from mcnet.observables.observable import Observable, Options, Values
-from mcnet.observables.sample import Sample, chain, draw, ensemble_of, tangent_chain
+from mcnet.observables.sample import Sample
 from mcnet.point import Point
 from mcnet.request import Request
 from mcnet.variables import Measured, Variable
@@ -96,53 +96,50 @@ def resolve_sampler(point: Point, request: Request) -> str:
     asked = [OBSERVABLES[name] for name in request.measures]
     laws = {program.laws.of(name).law for name in program.count.matrices}
     possible = laws <= set(CONDITIONED_LAWS) and all("conditioned" in observable.samplers for observable in asked)
-    needs = costs.needs_at(point, request)
-    cheaper = possible and costs.seconds(point, needs, "conditioned") <= costs.seconds(point, needs, "explicit")
-    return "conditioned" if cheaper else "explicit"
+    if not possible:
+        return "explicit"
+    return min(("conditioned", "explicit"), key=lambda sampler: _seconds(point, request, sampler))
 
 
 def estimate(point: Point, request: Request) -> costs.Estimate:
     """Rough costs of one network of a point, for the size of batches and for ``mcnet check``."""
     sampler, needs = resolve_sampler(point, request), costs.needs_at(point, request)
+    way = _first_way(point, request, sampler)
     return costs.Estimate(
-        bytes_per_network=costs.working_bytes(point, needs, sampler, request.precision),
+        bytes_per_network=costs.working_bytes(point, needs, sampler, way.precision, way.fused),
         stored_bytes_per_network=costs.stored_bytes(point, request),
-        seconds_per_network=costs.seconds(point, needs, sampler),
+        seconds_per_network=_seconds(point, request, sampler),
     )
+
+
+def _first_way(point: Point, request: Request, sampler: str) -> Way:
+    return ways(point, request, costs.fused(point, costs.needs_at(point, request), sampler))[0]
+
+
+def _seconds(point: Point, request: Request, sampler: str) -> float:
+    fused = _first_way(point, request, sampler).fused
+    return costs.seconds(point, costs.needs_at(point, request), sampler, fused)
 
 
 def _samples(
     point: Point, request: Request, start: int, stop: int, backend: Backend
 ) -> Iterator[tuple[int, int, Sample]]:
     """Sub-batches of the range: first network, one past the last, what was seen."""
-    sampler, needs = resolve_sampler(point, request), costs.needs_at(point, request)
-    backward = point.inputs.count <= backend.tangent_inputs
-    fused = costs.fused(point, needs, sampler, backward)
-    cached = backend.name == "cpu"
-    size = costs.sub_batch(point, needs, sampler, request.precision, backend.memory(), cached, backward)
-    keep = costs.keeps_matrices(point, request.precision)
+    drawing = Drawing(point, request, resolve_sampler(point, request), backend)
+    size = drawing.sub_batch()
     first = start
     while first < stop:
         last = min(first + size, stop)
-        ensemble = ensemble_of(point, request.seed, first, last, request.precision, backend)
         try:
-            if fused and costs.has_backward(needs):
-                sample = tangent_chain(point, request.seed, ensemble, needs)
-            elif fused:
-                sample = chain(point, request.seed, ensemble)
-            elif point.architecture == DENSE:
-                sample = draw(point, request.seed, sampler, needs, ensemble, keep)
-            else:
-                sample = programs.draw(point, request.seed, sampler, needs, ensemble, keep)
+            for piece in drawing.pieces(first, last):
+                yield piece
+                first = piece[1]
         except backend.exhausted as error:
             size = (last - first) // 2
             if not size:
                 raise McnetError(
                     f"one network does not fit the memory of {backend.device} at {_name(point)}"
                 ) from error
-            continue
-        yield first, last, sample
-        first = last
 
 
 def _check_finite(variable: Variable, part: Values, point: Point, request: Request, first: int, last: int) -> None:
@@ -170,7 +167,7 @@ def _check_finite(variable: Variable, part: Values, point: Point, request: Reque
 
 
 def _check_underflow(sample: Sample, point: Point, request: Request, first: int) -> None:
-    if request.precision != "mixed":
+    if _first_way(point, request, resolve_sampler(point, request)).precision != "mixed":
         return
     lengths = np.diagonal(sample.h_gram, axis1=2, axis2=3)[..., :1]  # (N, depth + 1, 1)
     tiny = (lengths > 0.0) & (lengths < SMALLEST_LENGTH)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Set
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,8 @@ def draw(point: Point, seed: int, sampler: str, needs: Set[str], ensemble: Ensem
         backward=backward,
         keep=keep,
     )
-    sample = Sample(backend, _grams(trace, "u", point, 1), _grams(trace, "h", point, 0))
+    own = np.zeros(ensemble.count, bool)
+    sample = Sample(backend, _grams(trace, "u", point, 1), _grams(trace, "h", point, 0), own)
     if not backward:
         return sample
     how = Parameterization(point.parameterization, point.train_biases) if "tangent" in needs else None
@@ -71,12 +73,4 @@ def _with_deltas(point: Point, sample: Sample, trace: Trace, found: Backward) ->
             finite = [np.isfinite(backend.fetch(kernel)).all(axis=(1, 2)) for kernel in (theta, normalized)]
             undefined = finite[0] & ~finite[1]
         theta = normalized
-    return Sample(
-        sample.backend,
-        sample.u_gram,
-        sample.h_gram,
-        error_length=lengths,
-        error_exponent=exponents,
-        tangent=theta,
-        undefined=undefined,
-    )
+    return replace(sample, error_length=lengths, error_exponent=exponents, tangent=theta, undefined=undefined)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mcnet import streams
 from mcnet.backend import Backend
+from mcnet.kernels import grams
+from mcnet.kernels.basis import DIFFERENCES, Basis
 from mcnet.networks import dense, inputs, tangent
 from mcnet.networks.jacobian import Spectrum
 from mcnet.networks.kernel_operator import KernelOperator
@@ -29,9 +32,12 @@ class Sample:
     backend : Backend
         Where ``tangent`` lives; everything else is NumPy.
     u_gram : ndarray, shape (N, depth, T, T)
-        u.u/M of layers 1..depth, in the difference basis of the inputs.
+        u.u/M of layers 1..depth, in the difference basis of the inputs or, where ``own`` says so, of the inputs
+        themselves.
     h_gram : ndarray, shape (N, depth + 1, T, T)
         h.h/M_l of layers 0..depth, likewise.
+    own : ndarray of bool, shape (N,)
+        See ``u_gram``.
     error_length : ndarray, shape (N, T, depth)
         Squared lengths of the errors at u^1..u^depth, mean over outputs, divided by 4^exponent.
     error_exponent : ndarray, shape (N, depth)
@@ -52,6 +58,7 @@ class Sample:
     backend: Backend
     u_gram: Floats
     h_gram: Floats
+    own: NDArray[np.bool_]
     error_length: Floats | None = None
     error_exponent: Floats | None = None
     tangent: Array | None = None
@@ -60,6 +67,37 @@ class Sample:
     jacobian: Spectrum | None = None
     jacobian_top: Floats | None = None
     fisher: Floats | None = None
+
+    def u_overlaps(self) -> Floats:
+        """u.u/M of the inputs themselves, (N, depth, T, T)."""
+        return self._chosen(self.u_gram, grams.to_plain, lambda gram: gram)
+
+    def h_overlaps(self) -> Floats:
+        """h.h/M_l of the inputs themselves, (N, depth + 1, T, T)."""
+        return self._chosen(self.h_gram, grams.to_plain, lambda gram: gram)
+
+    def correlations(self) -> Floats:
+        """Of the pre-activations, (N, depth, T, T); NaN where a length is zero."""
+        return self._chosen(self.u_gram, grams.correlations, grams.correlations_of_inputs)
+
+    def _chosen(self, gram: Floats, differences: Callable[..., Any], inputs: Callable[..., Any]) -> Floats:
+        """One function of the Gram matrices or the other, as their basis is."""
+        found: Floats = differences(gram)
+        if self.own.any():
+            found[self.own] = inputs(gram[self.own])
+        return found
+
+    def merged(self, others: Mapping[int, tuple[Sample, int]]) -> Sample:
+        """With networks of other samples: place here -> sample, place there. Of the parts that fused kernels give."""
+        fields: dict[str, Any] = {}
+        for name in ("u_gram", "h_gram", "own", "error_length", "error_exponent", "tangent", "undefined"):
+            part = getattr(self, name)
+            if part is not None:
+                part = part.copy()
+                for place, (other, there) in others.items():
+                    part[place, ...] = getattr(other, name)[there, ...]
+                fields[name] = part
+        return replace(self, **fields)
 
 
 def chain(point: Point, seed: int, ensemble: Ensemble) -> Sample:
@@ -80,7 +118,11 @@ def chain(point: Point, seed: int, ensemble: Ensemble) -> Sample:
         input_dimension=point.inputs.dimension,
         precision=ensemble.precision,
     )
-    return Sample(backend, backend.fetch(layers.u), _with_inputs(backend.fetch(start), backend.fetch(layers.h)))
+    return _of_chain(ensemble, backend.fetch(layers.u), backend.fetch(start), backend.fetch(layers.h))
+
+
+def _of_chain(ensemble: Ensemble, u_gram: Floats, start: Floats, h_gram: Floats) -> Sample:
+    return Sample(ensemble.backend, u_gram, _with_inputs(start, h_gram), np.zeros(ensemble.count, bool))
 
 
 def tangent_chain(point: Point, seed: int, ensemble: Ensemble, needs: Set[str]) -> Sample:
@@ -100,7 +142,7 @@ def tangent_chain(point: Point, seed: int, ensemble: Ensemble, needs: Set[str]) 
         readout=bool(point.outputs),
         precision=ensemble.precision,
     )
-    sample = Sample(backend, backend.fetch(layers.u), _with_inputs(backend.fetch(start), backend.fetch(layers.h)))
+    sample = _of_chain(ensemble, backend.fetch(layers.u), backend.fetch(start), backend.fetch(layers.h))
     if "errors" in needs:
         lengths = np.diagonal(backend.fetch(layers.b), axis1=2, axis2=3).swapaxes(1, 2)  # (N, T, depth)
         sample = replace(sample, error_length=lengths, error_exponent=backend.fetch(layers.exponent))
@@ -135,22 +177,22 @@ def draw(point: Point, seed: int, sampler: str, needs: Set[str], ensemble: Ensem
     keep : bool
         Whether explicit matrices stay in memory between the two passes.
     """
-    backend = ensemble.backend
+    backend, basis = ensemble.backend, ensemble.basis
     xp = backend.xp
     backward = bool(needs & {"errors", "tangent", "products"})
-    x = inputs.differences(point, seed, ensemble.start, ensemble.stop, backend)
+    x = inputs.rows(point, seed, ensemble.start, ensemble.stop, backend, basis)
     h, f = xp.astype(x, ensemble.dtype), None
     u_grams: list[Array] = []
-    h_grams = [dense.gram(xp, x)]
+    h_grams = [dense.gram(xp, x, basis)]
     weights, slopes = [], []
     spectra = Spectra(point, seed, ensemble, needs)
     keep = keep or (bool(needs & PARTS) and not backward)  # every layer is multiplied twice, and soon free
     for matrix in dense.matrices(point, sampler, ensemble, keep):
         if len(u_grams) == point.depth:
-            f = matrix.apply(h, dense.biased(h.shape[1], backend)) if backward else None  # (N, T, C)
+            f = matrix.apply(h, dense.biased(h.shape[1], backend, basis)) if backward else None  # (N, T, C)
         else:
             below = h
-            u, h, slope, u_gram, h_gram = dense.activity(point, matrix, below, backend, slopes=backward)
+            u, h, slope, u_gram, h_gram = dense.activity(point, matrix, below, backend, basis, slopes=backward)
             spectra.add(matrix, below, u)
             u_grams.append(u_gram)
             h_grams.append(h_gram)
@@ -163,6 +205,7 @@ def draw(point: Point, seed: int, sampler: str, needs: Set[str], ensemble: Ensem
         backend,
         u_gram=np.stack([_all(backend.fetch(part), count) for part in u_grams], axis=1),
         h_gram=np.stack([_all(backend.fetch(part), count) for part in h_grams], axis=1),
+        own=np.full(count, not basis.differences),
     )
     sample = replace(sample, **spectra.found())
     if backward:
@@ -181,7 +224,7 @@ def _with_errors(
     ensemble: Ensemble,
 ) -> Sample:
     """The backward pass: lengths of the errors and, where asked for, the tangent kernel."""
-    backend = ensemble.backend
+    backend, basis = ensemble.backend, ensemble.basis
     xp, scales = backend.xp, tangent.scales(point)
     lengths, exponents = [], []
     theta: Array | None = None
@@ -189,23 +232,24 @@ def _with_errors(
     outputs: Array | None = None
     if needs & {"tangent", "products"}:
         assert point.outputs is not None
-        outputs = xp.matrix_transpose(dense.to_plain(xp, xp.astype(f, xp.float64)))  # (N, C, T)
+        outputs = xp.matrix_transpose(basis.to_inputs(xp, xp.astype(f, xp.float64)))  # (N, C, T)
         if "products" in needs:
-            operator = KernelOperator(backend, point.outputs, point.inputs.count, point.normalization, outputs)
-            operator.add_readout(h_grams[-1], scales[-1])
+            operator = KernelOperator(backend, point.outputs, point.inputs.count, point.normalization, outputs, basis)
+            operator.add_readout(basis.gram_of_inputs(h_grams[-1]), scales[-1])
         else:
-            theta = tangent.readout_term(backend, point.outputs, h_grams[-1], scales[-1])
+            theta = tangent.readout_term(backend, point.outputs, basis.gram_of_inputs(h_grams[-1]), scales[-1])
     for index, errors in zip(range(point.depth, 0, -1), dense.backward(point, weights, slopes, ensemble), strict=True):
         plain = xp.astype(errors.d, xp.float64)  # a copy, in float64 too
-        plain[:, :, 1:, :] += plain[:, :, :1, :]
+        if basis.differences:
+            plain[:, :, 1:, :] += plain[:, :, :1, :]
         lengths.append(backend.fetch(xp.mean(xp.vecdot(plain, plain), axis=1)))  # (N, T)
         exponents.append(backend.fetch(errors.exponent))
+        if theta is not None or operator is not None:
+            below = basis.gram_of_inputs(h_grams[index - 1])
         if theta is not None:
-            theta = tangent.with_hidden_term(
-                backend, theta, plain, errors.exponent, h_grams[index - 1], scales[index - 1]
-            )
+            theta = tangent.with_hidden_term(backend, theta, plain, errors.exponent, below, scales[index - 1])
         if operator is not None:
-            operator.add(errors, h_grams[index - 1], scales[index - 1])
+            operator.add(errors, below, scales[index - 1])
     undefined = None if operator is None else backend.fetch(operator.undefined())
     if theta is not None:
         theta = tangent.completed(backend, theta, point.outputs or 1)
@@ -225,9 +269,11 @@ def _with_errors(
     )
 
 
-def ensemble_of(point: Point, seed: int, start: int, stop: int, precision: str, backend: Backend) -> Ensemble:
+def ensemble_of(
+    point: Point, seed: int, start: int, stop: int, precision: str, backend: Backend, basis: Basis = DIFFERENCES
+) -> Ensemble:
     """Networks start..stop of a point."""
-    return Ensemble(backend, streams.point_key(seed, point.key), start, stop, precision)
+    return Ensemble(backend, streams.point_key(seed, point.key), start, stop, precision, basis)
 
 
 def _all(gram: Floats, count: int) -> Floats:

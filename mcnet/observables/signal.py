@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mcnet.kernels import grams
 from mcnet.observables.observable import (
     LAYERS,
     Observable,
@@ -71,8 +70,7 @@ def pairs(inputs: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 def _lengths(point: Point, options: Options, sample: Sample) -> tuple[Values, ...]:
     values = []
-    for gram, first in ((sample.u_gram, 1), (sample.h_gram, 0)):
-        plain = grams.to_plain(gram)  # (N, layers, T, T)
+    for plain, first in ((sample.u_overlaps(), 1), (sample.h_overlaps(), 0)):  # (N, layers, T, T)
         mask = asked_layers(point, options, first)
         values.append(Values(layered(np.diagonal(plain, axis1=2, axis2=3).swapaxes(1, 2), mask), mask))
     return tuple(values)
@@ -81,9 +79,9 @@ def _lengths(point: Point, options: Options, sample: Sample) -> tuple[Values, ..
 def _correlations(point: Point, options: Options, sample: Sample) -> tuple[Values, ...]:
     a, b = pairs(point.inputs.count)
     mask = asked_layers(point, options, 1)
-    plain = grams.to_plain(sample.u_gram)  # (N, depth, T, T)
+    plain = sample.u_overlaps()  # (N, depth, T, T)
     alive = (plain[..., a, a] > 0.0) & (plain[..., b, b] > 0.0)
-    c = grams.correlations(sample.u_gram)[..., a, b].swapaxes(1, 2)  # (N, pair, depth)
+    c = sample.correlations()[..., a, b].swapaxes(1, 2)  # (N, pair, depth)
     defined = np.zeros((*c.shape[:2], mask.size), bool)
     defined[..., 1:] = alive.swapaxes(1, 2)
     stored = [Values(layered(c, mask), defined & mask)]

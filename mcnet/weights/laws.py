@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from mcnet import streams
 from mcnet.backend import Backend
+from mcnet.kernels.basis import DIFFERENCES, Basis
 
 Array = Any
 """An array of the backend's namespace."""
@@ -69,6 +70,8 @@ class Ensemble:
         Networks start, ..., stop - 1.
     precision : str
         ``mixed`` or ``float64``.
+    basis : Basis
+        Rows that stand for the inputs.
     """
 
     backend: Backend
@@ -76,6 +79,7 @@ class Ensemble:
     start: int
     stop: int
     precision: str
+    basis: Basis = DIFFERENCES
 
     @property
     def count(self) -> int:

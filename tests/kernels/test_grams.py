@@ -6,7 +6,13 @@ import array_api_strict
 import numpy as np
 import pytest
 
-from mcnet.kernels.grams import correlations, one_minus_correlations, to_difference, to_plain
+from mcnet.kernels.grams import (
+    correlations,
+    correlations_of_inputs,
+    one_minus_correlations,
+    to_difference,
+    to_plain,
+)
 
 X = np.random.default_rng(1).standard_normal((3, 5, 11))  # (N, T, M)
 Y = np.concatenate([X[:, :1], X[:, 1:] - X[:, :1]], axis=1)
@@ -51,8 +57,24 @@ def test_a_zero_length_has_no_correlation() -> None:
     assert np.isfinite(np.delete(np.delete(c, 2, 0), 2, 1)).all()
 
 
+def test_correlations_stay_between_minus_one_and_one() -> None:
+    """Parallel and opposite inputs of lengths that differ by many orders, where rounding leads beyond."""
+    rng = np.random.default_rng(3)
+    first = rng.normal(size=(1000, 1, 5))
+    sign = rng.choice([-1.0, 1.0], (1000, 1, 1))
+    other = first * sign * 10.0 ** rng.uniform(-4, 4, sign.shape)
+    x, y = np.concatenate([first, other], axis=1), np.concatenate([first, other - first], axis=1)
+    for c in (correlations(gram(y)), correlations_of_inputs(gram(x))):
+        assert np.abs(c).max() <= 1.0
+        assert np.abs(c[:, 0, 1] - sign[:, 0, 0]).max() < 1e-7
+
+
+def test_correlations_of_inputs_are_cosines() -> None:
+    np.testing.assert_allclose(correlations_of_inputs(gram(X)), correlations(gram(Y)), rtol=1e-12, atol=1e-14)
+
+
 def test_any_array_library() -> None:
     strict = array_api_strict.asarray(gram(Y), device=array_api_strict.Device("device1"))
-    for function in (to_difference, to_plain, correlations, one_minus_correlations):
+    for function in (to_difference, to_plain, correlations, one_minus_correlations, correlations_of_inputs):
         ours = function(strict).to_device(array_api_strict.Device("CPU_DEVICE"))
         np.testing.assert_allclose(np.asarray(ours), function(gram(Y)), rtol=1e-12, atol=1e-14)

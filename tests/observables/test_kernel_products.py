@@ -79,7 +79,7 @@ def test_large_kernels_need_no_matrix() -> None:
     """100 000 inputs times outputs: the matrix takes half a terabyte, the products the errors of the layers."""
     where = point(1000, 32, width=64, outputs=100)
     dense, lean = (
-        costs.working_bytes(where, costs.needs_at(where, Request(measures, 1)), "explicit", "mixed")
+        costs.working_bytes(where, costs.needs_at(where, Request(measures, 1)), "explicit", "mixed", False)
         for measures in ({"fim": {}}, EXTREMES)
     )
     assert dense > 4e11

@@ -118,8 +118,8 @@ def test_threads_change_no_bit(sampler: str) -> None:
 
 
 def test_numbers_beyond_their_range_are_refused_by_name() -> None:
-    where = point(1, depth=300, activation="relu", sigma_w2=8.0, sigma_b2=0.0)
-    with pytest.raises(McnetError, match=r"q is not finite from layer \d+ on at width 8, depth 300, relu"):
+    where = point(1, depth=300, width=16, activation="relu", sigma_w2=8.0, sigma_b2=0.0)
+    with pytest.raises(McnetError, match=r"q is not finite from layer \d+ on at width 16, depth 300, relu"):
         measured(where, "explicit", {"q": {}}, 0, 3, precision="mixed")
     assert np.all(np.isfinite(measured(where, "explicit", {"q": {}}, 0, 3)["q_hat"]))
     with pytest.raises(McnetError, match="beyond what float32 holds"):

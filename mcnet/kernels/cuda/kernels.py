@@ -17,7 +17,7 @@ from numpy.typing import DTypeLike
 from mcnet import streams
 from mcnet.activations.table import Activation
 from mcnet.kernels.cuda.modules import AbstractModule, Program
-from mcnet.kernels.reference import Activated, Chain, TangentChain, check_chain
+from mcnet.kernels.reference import Activated, Chain, TangentChain, check_chain, in_float32
 from mcnet.streams import Key
 
 Array = Any
@@ -147,8 +147,8 @@ class Kernels:
     ) -> Chain:
         """Gram matrices of a dense network layer by layer; see :func:`mcnet.kernels.reference.conditioned_chain`.
 
-        As the CPU: float32 units where ``precision`` is ``mixed`` and T < M, all sums of more than 64 units and the
-        algebra of Gram matrices in float64. At most :data:`MOST_INPUTS` inputs (ValueError).
+        As the CPU: float32 units where :func:`mcnet.kernels.reference.in_float32` says so, all sums of more than 64
+        units and the algebra of Gram matrices in float64. At most :data:`MOST_INPUTS` inputs (ValueError).
         """
         check_chain(gram, weights, width)
         inputs = int(gram.shape[-1])
@@ -157,7 +157,7 @@ class Kernels:
         shape = (stop - start, depth, inputs, inputs)
         result = Chain(self.xp.empty(shape, dtype=self.xp.float64), self.xp.empty(shape, dtype=self.xp.float64))
         if stop > start:
-            mixed = precision == "mixed" and inputs < width
+            mixed = in_float32(precision, weights, width, inputs)
             program = chain_program(activation, weights, inputs, width, double=not mixed)
             self.compiled(program).launch(
                 "mc_chain",
@@ -200,7 +200,7 @@ class Kernels:
         u, h, b = (self.xp.empty((networks, depth, inputs, inputs), dtype=float64) for _ in range(3))
         result = TangentChain(u, h, b, self.xp.empty((networks, depth), dtype=float64))
         if networks:
-            mixed = precision == "mixed" and inputs < width
+            mixed = in_float32(precision, "gaussian", width, inputs)
             program = tangent_program(activation, inputs, width, double=not mixed)
             self.compiled(program).launch(
                 "mc_tangent",
