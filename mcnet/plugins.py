@@ -66,7 +66,12 @@ def load_named(names: Iterable[str], where: str) -> None:
         _require_name(name)
         if name not in sys.modules and name not in _allowed():
             place = _place(name)
-            if place and place not in _remembered():
+            if not place:
+                raise UsageError(
+                    f"{where}: was made with the plug-in {name}, and there is no such module. Run from the directory "
+                    "that holds it, or set PYTHONPATH."
+                )
+            if place not in _remembered():
                 raise UsageError(
                     f"{where}: was made with the plug-in {name} ({place.split(' ', 1)[1]}), which is code that you "
                     f"have not named to mcnet before. If you trust it: {VARIABLE}={name} mcnet ..."
@@ -84,9 +89,16 @@ def _allowed() -> list[str]:
 
 
 def _place(name: str) -> str:
-    """Name of a module and the file (of its package), found without running any of it; "" if there is none."""
-    spec = PathFinder.find_spec(name.partition(".")[0], [*sys.path, os.getcwd()])
-    if spec is None:
+    """Name of a module and the file (of its package), found without running any of it; "" if there is none.
+
+    All finders are asked, as an import does: packages that are installed to be edited have finders of their own.
+    """
+    top, path = name.partition(".")[0], [*sys.path, os.getcwd()]
+    for finder in sys.meta_path:
+        spec = finder.find_spec(top, path if finder is PathFinder else None)
+        if spec is not None:
+            break
+    else:
         return ""
     return f"{name} {os.path.realpath(spec.origin or next(iter(spec.submodule_search_locations or ['']), ''))}"
 
