@@ -10,9 +10,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from mcnet_analysis.analyze import Analysis, judge_directory, replace_file
 from mcnet_analysis.draw.all import drawings
+from mcnet_analysis.draw.laws import describe
 from mcnet_analysis.draw.sampling import sampling_table
 from mcnet_analysis.draw.spectrum_table import moment_table, spectrum_table
-from mcnet_analysis.draw.style import describe, svg
+from mcnet_analysis.draw.style import svg
 from mcnet_analysis.judge.table import FAR, Row
 
 REJECTED, DOUBTFUL = 1e-4, 0.01

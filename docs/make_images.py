@@ -6,15 +6,13 @@ import sys
 from pathlib import Path
 
 from mcnet_analysis.analyze import judge_directory
-from mcnet_analysis.draw.depth import depth_curves
+from mcnet_analysis.draw.depth import profiles
 from mcnet_analysis.draw.style import svg
 
 
 def main(directory: str) -> None:
     families = judge_directory(directory).families
-    chaotic = max(families, key=lambda judged: judged.family.point["sigma_w2"])
-    drawing = depth_curves(chaotic)
-    assert drawing is not None
+    (drawing,) = profiles(families, "c")
     target = Path(__file__).parent / "images" / "signal.svg"
     target.write_text(svg(drawing.figure, "signal") + "\n")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mcnet_analysis.draw.depth import depth_curves, gradient_norms
+from mcnet_analysis.draw.depth import gradient_norms, profiles
 from mcnet_analysis.draw.fisher import bounds, degeneracy, largest_eigenvalue, spectrum
 from mcnet_analysis.draw.map import order_chaos
 from mcnet_analysis.draw.sampling import allocation
@@ -13,18 +13,16 @@ from mcnet_analysis.draw.spectra import against_depth, histograms
 from mcnet_analysis.draw.spectra_scaling import distances, edges, plane
 from mcnet_analysis.draw.style import Drawing
 from mcnet_analysis.draw.tangent import kernel_coefficients, spread_against_depth
+from mcnet_analysis.draw.width import approaches
 from mcnet_analysis.judge.family import Judged
 from mcnet_analysis.judge.spectra import FamilySpectra
 from mcnet_analysis.sampling import Sampling
-
-CURVES = 6
 
 
 def drawings(
     families: Sequence[Judged], spectra: Sequence[FamilySpectra] = (), sampling: Sampling | None = None
 ) -> list[Drawing]:
-    """Sampling, maps, spectra, kernels, then curves against depth (of at most six families), then all scores."""
-    step = max(1, -(-len(families) // CURVES))
+    """Sampling, maps, spectra, kernels, then curves against depth and against 1/M, then all scores."""
     candidates = [
         allocation(sampling, families),
         *order_chaos(families),
@@ -35,12 +33,20 @@ def drawings(
         spectrum(families),
         degeneracy(families),
         bounds(families),
-        *(depth_curves(judged) for judged in families[::step]),
+        *_against_depth(families),
         gradient_norms(families),
+        approaches(families),
         coefficients(families),
         score_histogram(families),
     ]
     return [drawing for drawing in candidates if drawing is not None]
+
+
+def _against_depth(families: Sequence[Judged]) -> list[Drawing]:
+    """Lengths and correlations; of a study without them the first observable that has layers."""
+    layered = {column.observable for judged in families for column in judged.columns if column.layer}
+    names = [name for name in ("q", "c") if name in layered] or sorted(layered)[:1]
+    return [drawing for name in names for drawing in profiles(families, name)]
 
 
 def _of_spectra(found: Sequence[FamilySpectra]) -> list[Drawing | None]:

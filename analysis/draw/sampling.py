@@ -6,9 +6,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import rc_context
-from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator, ScalarFormatter
-from mcnet_analysis.draw.style import INK, STYLE, Drawing, describe, legend
+from mcnet_analysis.draw.laws import describe
+from mcnet_analysis.draw.style import (
+    FULL,
+    INK,
+    STYLE,
+    WARNING,
+    Drawing,
+    canvas,
+    categories,
+    legend_below,
+    ordered,
+    plain_log,
+    width_axis,
+)
 from mcnet_analysis.judge.table import Row
 from mcnet_analysis.sampling import Goal, Sampling, expansion, share_of_cost
 
@@ -20,8 +31,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from mcnet_analysis.judge.family import Judged
 
-_SHADES = ("#9ecae1", "#4292c6", "#08519c", "#08306b")
-_CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _HEAD = [
     ("width", False),
     ("networks", False),
@@ -38,20 +47,22 @@ def allocation(found: Sampling | None, families: Sequence[Judged]) -> Drawing | 
     if found is None or not any(len(goal.drawn) for goal in found.goals):
         return None
     widths = _widths(families)
+    alone = len(found.goals) == 1
     with rc_context(STYLE):
-        figure = Figure(figsize=(7.6, 3.4))
+        figure = canvas(FULL, 3.9)
         left, right = figure.subplots(1, 2)
-        alone = len(found.goals) == 1
-        for number, goal in enumerate(found.goals):
-            colour = INK if alone else _CYCLE[number % len(_CYCLE)]
+        for number, (goal, look) in enumerate(zip(found.goals, categories(len(found.goals)), strict=True), 1):
             x = [widths[index] for index in goal.indices]
+            colour, label = (INK, None) if alone else (look.colour, f"target {number}")
             if alone:
                 _rounds(left, x, goal)
             elif len(goal.drawn):
-                left.plot(x, goal.drawn[-1], "o-", ms=4, color=colour)
+                left.plot(x, goal.drawn[-1], look.marker + "-", color=colour, label=label)
             steps = np.arange(len(goal.relative_errors))
-            right.plot(steps, np.clip(goal.relative_errors, 0, 10), "o-", ms=4, color=colour)
+            errors = np.clip(goal.relative_errors, 0, 10)
+            right.plot(steps, errors, "o-" if alone else look.marker + "-", color=colour, label=label)
         _axes(left, right, found)
+        legend_below(figure, [left, right])
     goals = "the target" if alone else f"{len(found.goals)} targets"
     caption = (
         f"Left: networks of the result at each width, after {_pilot(found)}. "
@@ -59,13 +70,13 @@ def allocation(found: Sampling | None, families: Sequence[Judged]) -> Drawing | 
         "and what was asked for. The error is statistical, for the model named in the table; the coefficients "
         "table has errors that include the neglected orders."
     )
-    return Drawing(figure, "Adaptive sampling: allocation and error", caption)
+    return Drawing("sampling", figure, "Adaptive sampling: allocation and error", caption)
 
 
 def _rounds(axis: Axes, widths: Sequence[int], goal: Goal) -> None:
     """Networks of one target after each round, with the share of the cost at the end."""
-    for number, networks in enumerate(goal.drawn):
-        axis.plot(widths, networks, "o-", ms=4, color=_SHADES[min(number, 3)], label=f"after round {number + 1}")
+    for number, (networks, look) in enumerate(zip(goal.drawn, ordered(len(goal.drawn)), strict=True), 1):
+        axis.plot(widths, networks, look.marker + "-", color=look.colour, label=f"after round {number}")
     for width, networks, share in zip(widths, goal.drawn[-1], share_of_cost(goal), strict=True):
         axis.annotate(
             f"{100 * share:.0f} %", (width, networks), (0, 6), textcoords="offset points", ha="center", size=8
@@ -73,29 +84,22 @@ def _rounds(axis: Axes, widths: Sequence[int], goal: Goal) -> None:
 
 
 def _axes(left: Axes, right: Axes, found: Sampling) -> None:
-    left.set(xscale="log", yscale="log", xlabel="width M", ylabel="networks")
-    ticks = sorted({float(x) for line in left.get_lines() for x in np.asarray(line.get_xdata(), np.float64)})
-    if len(ticks) <= 8:
-        left.set_xticks(ticks)
-        left.xaxis.set_major_formatter(ScalarFormatter())
-        left.xaxis.set_minor_locator(NullLocator())
+    width_axis(left, [float(x) for line in left.get_lines() for x in np.asarray(line.get_xdata(), np.float64)])
+    left.set_ylabel("networks")
     left.margins(x=0.1, y=0.15)
-    alone = len(found.goals) == 1
-    left.set_title("allocation" + (" (numbers: share of the cost)" if alone else ""))
-    legend(left, loc="lower left")
-    right.axhline(found.target["relative_error"], color="#B3261E", lw=1.0, ls="--", label="asked for")
+    plain_log(left)
+    left.set_title("allocation" + (" (numbers: share of the cost)" if len(found.goals) == 1 else ""))
+    right.axhline(found.target["relative_error"], color=WARNING, lw=1.0, ls="--", label="asked for")
     most = max((len(goal.relative_errors) for goal in found.goals), default=1)
     right.set_xticks(range(most), ["pilot", *(f"round {number}" for number in range(1, most))])
-    right.set_yscale("log")
+    right.margins(y=0.15)
+    plain_log(right)
     right.yaxis.set_major_formatter(_percent)
-    right.yaxis.set_minor_formatter(_percent)
     right.set_title("relative error reached")
-    legend(right, loc="upper right")
 
 
 def _percent(value: float, _: object = None) -> str:
-    """Tick labels at 1, 2 and 5 of every decade."""
-    return f"{100 * value:g} %" if f"{value:e}"[0] in "125" else ""
+    return f"{100 * value:g} %"
 
 
 def sampling_table(found: Sampling | None, families: Sequence[Judged], most: int) -> list[Row]:

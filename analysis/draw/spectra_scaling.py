@@ -1,224 +1,214 @@
-"""Figures of spectra against the width and over the plane of the variances."""
+"""Figures of spectra against the width and over the plane of the variances: small multiples, a panel for each law."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from matplotlib import colormaps, rc_context
+from matplotlib import rc_context
 from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
-from mcnet_analysis.draw.map import line_of
-from mcnet_analysis.draw.style import INK, STYLE, Drawing
+from mcnet_analysis.draw import laws
+from mcnet_analysis.draw.map import draw_critical_line, raster
+from mcnet_analysis.draw.spectra import name
+from mcnet_analysis.draw.style import (
+    FULL,
+    INK,
+    SOFT,
+    STYLE,
+    Drawing,
+    Look,
+    canvas,
+    folded,
+    legend_below,
+    ordered,
+    plain_log,
+    selection,
+    some,
+    width_axis,
+)
 from mcnet_analysis.judge.spectra import ROUNDING, FamilySpectra
 from mcnet_analysis.judge.table import Row
-from mcnet_analysis.statistics.estimate import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-CURVES = 10
+PANELS = 4  # laws side by side
+DEPTHS = 5
 PLANE = 4  # distinct values of both variances that make a map
+_DEPTH = frozenset({"depth", "q0", "sigma_w2"})  # the critical variance of orthogonal and Gaussian weights is the same
 
 
 def distances(found: Sequence[FamilySpectra]) -> Drawing | None:
     """W1 of one network and of all networks together against the width."""
-    shown = [
+    known = [
         each for each in found if len(each.points) >= 2 and each.one_law and all("w1" in p.row for p in each.points)
     ]
-    if not shown:
+
+    def draw(top: Axes, bottom: Axes, each: FamilySpectra, look: Look, label: str) -> None:
+        for axis, value, error in ((top, "mean", "error"), (bottom, "pooled", "pooled_error")):
+            y = np.array([point.row["w1"][value] for point in each.points])
+            s = np.array([point.row["w1"][error] for point in each.points])
+            axis.errorbar(each.family.widths, y, s, fmt=look.marker + "-", lw=1, color=look.colour, label=label)
+
+    rows = _Rows("each network", "all together", r"$W_1$ / mean of the law")
+    figure, shown, rates = _multiples(known, draw, rows, "w1")
+    if figure is None:
         return None
-    every, shown = len(shown), _some(shown)
-    with rc_context(STYLE):
-        figure = Figure(figsize=(8.4, 3.0 + 0.17 * len(shown)))
-        axes = figure.subplots(1, 2, sharey=True)
-        lowest = np.inf
-        for colour, each in zip(_colours(found, shown), shown, strict=True):
-            widths = each.family.widths
-            for axis, value, error, rate in (
-                (axes[0], "mean", "error", "w1"),
-                (axes[1], "pooled", "pooled_error", "w1_pooled"),
-            ):
-                y = np.array([point.row["w1"][value] for point in each.points])
-                lowest = min(lowest, float(y.min()))
-                s = np.array([point.row["w1"][error] for point in each.points])
-                label = _label(each, each.rates.get(rate))
-                axis.errorbar(widths, y, s, fmt="o-", ms=3.5, lw=1, color=colour, label=label)
-        for axis, title in zip(axes, ("each network", "all networks together"), strict=True):
-            _loglog(axis, [each.family.widths for each in shown])
-            axis.set_title(title)
-        axes[0].set_ylabel("$W_1$ / mean of the law")
-        axes[0].set_ylim(bottom=lowest / 2)
-        _guides(axes[0], shown)
-        for axis in axes:
-            axis.legend(loc="upper left", bbox_to_anchor=(0.0, -0.2), fontsize=7)
     caption = (
-        "W₁ distance between eigenvalues and the predicted law, over the mean of the law; in brackets the fitted "
-        "power of the width. A single network: −1 if only the matrices are random (linear), −1/2 if the slopes φ′ "
-        "are, because then the law itself moves from network to network. All networks together: the bias, of order "
-        "1/M, and the sampling noise. Grey: slopes −1 and −1/2."
-    ) + _selection(len(shown), every)
-    return Drawing(figure, "Distance from the law against the width", caption)
+        "W₁ distance between eigenvalues and the predicted law, over the mean of the law. Above, single networks: it "
+        "falls like M⁻¹ (dashed) if only the matrices are random (linear), like M^(−1/2) (dotted) if the slopes φ′ "
+        "are, because then the law itself moves from network to network. Below, all networks together: the bias, of "
+        f"order 1/M, and the sampling noise.{rates}"
+    ) + selection(shown, len(known), "laws")
+    return Drawing(f"distance-{known[0].kind.name}", figure, f"Distance of the {name(known[0])} from its law", caption)
 
 
 def edges(found: Sequence[FamilySpectra]) -> Drawing | None:
     """Mean and spread of the largest eigenvalue against the width, with the limit and the fluctuation exponent."""
-    shown = [
+    known = [
         each for each in found if len(each.points) >= 2 and each.one_law and all(_has_edge(p.row) for p in each.points)
     ]
-    if not shown:
+
+    def draw(top: Axes, bottom: Axes, each: FamilySpectra, look: Look, label: str) -> None:
+        widths = each.family.widths
+        rows = [point.row["lambda_max"] for point in each.points]
+        limit = rows[-1]["limit"]
+        mean, error, spread, spread_error = (
+            np.array([row[part] for row in rows]) / limit for part in ("mean", "error", "deviation", "deviation_error")
+        )
+        top.errorbar(widths, mean, error, fmt=look.marker, lw=1, color=look.colour, label=label)
+        bottom.errorbar(widths, spread, spread_error, fmt=look.marker, lw=1, color=look.colour, label=label)
+        rate = each.rates.get("lambda_max_deviation")
+        if all("predicted_mean" in row for row in rows):
+            for axis, part in ((top, "predicted_mean"), (bottom, "predicted_deviation")):
+                theory = [row[part] / limit for row in rows]
+                axis.plot(widths, theory, color=INK, lw=1, zorder=1, label="Tracy–Widom")
+        elif rate is not None:
+            fitted = rate["prefactor"] * widths ** rate["exponent"] / limit
+            bottom.plot(widths, fitted, color=look.colour, lw=0.8, ls=":")
+
+    rows = _Rows(r"mean / limit $\lambda_+$", "spread / limit", "", logarithmic=(False, True), line=1.0)
+    figure, shown, rates = _multiples(known, draw, rows, "lambda_max_deviation")
+    if figure is None:
         return None
-    every, shown = len(shown), _some(shown)
-    with rc_context(STYLE):
-        figure = Figure(figsize=(8.4, 3.0 + 0.17 * len(shown)))
-        left, right = figure.subplots(1, 2)
-        for colour, each in zip(_colours(found, shown), shown, strict=True):
-            widths = each.family.widths
-            rows = [point.row["lambda_max"] for point in each.points]
-            limit = rows[-1]["limit"]
-            mean, error, spread, spread_error = (
-                np.array([row[name] for row in rows]) for name in ("mean", "error", "deviation", "deviation_error")
-            )
-            left.errorbar(
-                widths, mean / limit, error / limit, fmt="o", ms=3.5, lw=1, color=colour, label=_label(each, None)
-            )
-            rate = each.rates.get("lambda_max_deviation")
-            right.errorbar(
-                widths,
-                spread / limit,
-                spread_error / limit,
-                fmt="o",
-                ms=3.5,
-                lw=1,
-                color=colour,
-                label=_label(each, rate),
-            )
-            if all("predicted_mean" in row for row in rows):
-                left.plot(widths, [row["predicted_mean"] / limit for row in rows], color=colour, lw=1)
-                right.plot(widths, [row["predicted_deviation"] / limit for row in rows], color=colour, lw=1)
-            elif rate is not None:
-                right.plot(widths, rate["prefactor"] * widths ** rate["exponent"] / limit, color=colour, lw=0.8, ls=":")
-        left.axhline(1.0, color=INK, lw=1)
-        left.set_xscale("log")
-        _width_ticks(left, [each.family.widths for each in shown])
-        _loglog(right, [each.family.widths for each in shown])
-        left.set_ylabel(r"mean of $\lambda_{\max}$ / limit $\lambda_+$")
-        right.set_ylabel(r"standard deviation / $\lambda_+$")
-        for axis in (left, right):
-            axis.set_xlabel("width $M$")
-            axis.legend(loc="upper left", bbox_to_anchor=(0.0, -0.2), fontsize=7)
     caption = (
-        "Left: mean of the largest eigenvalue over its limit, the upper edge of the law (black line). Right: its "
-        "spread over networks, in brackets the fitted power of the width. Full lines: Tracy-Widom law of linear "
-        "networks, shift and spread of order M^(−2/3); dotted: the fitted power. With random slopes φ′ the edge "
-        "itself moves by M^(−1/2)."
-    ) + _selection(len(shown), every)
-    return Drawing(figure, "Largest eigenvalue against the width", caption)
+        "Above: mean of the largest eigenvalue over its limit, the upper edge of the law (grey line). Below: its "
+        "spread over networks. Black lines: Tracy-Widom law of linear networks, shift and spread of order M^(−2/3); "
+        f"dotted: the fitted power. With random slopes φ′ the edge itself moves by M^(−1/2).{rates}"
+    ) + selection(shown, len(known), "laws")
+    return Drawing(f"edge-{known[0].kind.name}", figure, f"Largest eigenvalue of the {name(known[0])}", caption)
+
+
+class _Rows(NamedTuple):
+    """What the two rows of panels show."""
+
+    above: str
+    below: str
+    quantity: str
+    logarithmic: tuple[bool, bool] = (True, True)
+    line: float | None = None
+
+
+def _multiples(
+    known: Sequence[FamilySpectra],
+    draw: Callable[[Axes, Axes, FamilySpectra, Look, str], None],
+    rows: _Rows,
+    rate: str,
+) -> tuple[Figure | None, int, str]:
+    """Two rows of panels: a column for each law, depths in one hue. The figure, how many families, fitted powers."""
+    if not known:
+        return None, 0, ""
+    every = laws.groups(known, _DEPTH)
+    groups = some(every, PANELS)
+    depths = some(sorted({each.family.first.depth for group in groups for each in group}), DEPTHS)
+    looks = dict(zip(depths, ordered(len(depths)), strict=True))
+    titles = laws.labels([group[0] for group in groups], _DEPTH)
+    shown = 0
+    powers: list[str] = []
+    with rc_context(STYLE):
+        figure = canvas(FULL if len(groups) > 1 else 0.62 * FULL, 5.0)
+        axes = figure.subplots(2, len(groups), squeeze=False, sharex="col", sharey="row")
+        for column, (group, title) in enumerate(zip(groups, titles, strict=True)):
+            top, bottom = axes[:, column]
+            for each in sorted(group, key=lambda each: each.family.first.depth):
+                depth = each.family.first.depth
+                if depth not in looks:
+                    continue
+                shown += 1
+                draw(top, bottom, each, looks[depth], f"depth {depth}")
+                if rate in each.rates:
+                    found = each.rates[rate]
+                    powers.append(f"{title}, depth {depth}: {found['exponent']:.2f} ± {found['error']:.2f}")
+            for axis in (top, bottom):
+                width_axis(axis, np.concatenate([each.family.widths for each in group]).tolist())
+            if rows.line is not None:
+                top.axhline(rows.line, color=SOFT, lw=1, zorder=0)
+            top.set_xlabel("")
+            top.set_title(folded(title, 20))
+        if rows.line is None:
+            _guides(axes[0], groups)
+        for axis, logarithmic in zip(axes[:, 0], rows.logarithmic, strict=True):
+            if logarithmic:
+                plain_log(axis)
+        for axis, word in zip(axes[:, 0], (rows.above, rows.below), strict=True):
+            axis.set_ylabel(f"{rows.quantity}\n{word}" if rows.quantity else word)
+        legend_below(figure, axes.flat)
+    told = f" Fitted powers of the width: {'; '.join(powers)}." if powers else ""
+    return figure, shown, told.replace("$M$", "M")
+
+
+def _guides(axes: Sequence[Axes], groups: Sequence[Sequence[FamilySpectra]]) -> None:
+    """Powers -1 and -1/2 through the largest distance of each panel."""
+    for axis, group in zip(axes, groups, strict=True):
+        widths = np.unique(np.concatenate([each.family.widths for each in group]))
+        start = max(each.points[0].row["w1"]["mean"] for each in group) * 1.3
+        for power, dash, label in ((-1.0, "--", "$M^{-1}$"), (-0.5, ":", "$M^{-1/2}$")):
+            axis.plot(widths, start * (widths / widths[0]) ** power, color=SOFT, lw=1, ls=dash, zorder=0, label=label)
 
 
 def plane(found: Sequence[FamilySpectra]) -> list[Drawing]:
     """Mean and relative variance of the spectrum over the plane of the variances, for each law that is swept so."""
-    groups: dict[str, list[FamilySpectra]] = {}
-    for each in found:
-        law = {k: v for k, v in each.family.first.law.items() if k not in ("sigma_w2", "sigma_b2", "q0")}
-        if each.kind.name == "jacobian":
-            groups.setdefault(repr(law), []).append(each)
-    drawings = []
-    for group in groups.values():
+    jacobians = [each for each in found if each.kind.name == "jacobian"]
+    swept = []
+    for group in laws.groups(jacobians, laws.VARIANCES):
         variances = [{each.family.first.law[name] for each in group} for name in ("sigma_w2", "sigma_b2")]
-        if min(map(len, variances)) >= PLANE:
-            drawings.append(_plane(group))
-    return drawings
+        if min(map(len, variances)) >= PLANE and any(each.points[-1].moments is not None for each in group):
+            swept.append(group)
+    return [_plane(group, f"spectrum-map-{number}") for number, group in enumerate(swept, 1)]
 
 
-def _plane(group: Sequence[FamilySpectra]) -> Drawing:
-    x = np.unique([each.family.first.law["sigma_w2"] for each in group])
-    y = np.unique([each.family.first.law["sigma_b2"] for each in group])
-    maps = np.full((2, y.size, x.size), np.nan)
+def _plane(group: Sequence[FamilySpectra], file: str) -> Drawing:
+    places = []
     for each in group:
-        law = each.family.first.law
-        moments = each.points[-1].moments
+        law, moments = each.family.first.law, each.points[-1].moments
         if moments is not None:
             first, second = moments[:, 0].mean(), moments[:, 1].mean()
-            at = np.searchsorted(y, law["sigma_b2"]), np.searchsorted(x, law["sigma_w2"])
-            maps[:, *at] = first, second / first**2 - 1
-    first_law = group[0].family.first
-    fine = np.linspace(y[0], y[-1], 60)
-    line = line_of(first_law, fine)
+            places.append((law["sigma_w2"], law["sigma_b2"], first, second / first**2 - 1))
+    law = group[0].family.first.law
     with rc_context(STYLE):
-        figure = Figure(figsize=(8.4, 3.4))
+        figure = canvas(FULL, 3.3)
         axes = figure.subplots(1, 2, sharey=True)
         titles = (r"mean $\mu_1$", r"relative variance $\mu_2/\mu_1^2 - 1$")
-        for axis, values, title in zip(axes, maps, titles, strict=True):
+        for k, (axis, title) in enumerate(zip(axes, titles, strict=True)):
+            x, y, values = raster([(place[0], place[1], place[2 + k]) for place in places])
             positive = np.where(values > 0, values, np.nan)
-            colours = axis.pcolormesh(
-                x,
-                y,
-                positive,
-                shading="nearest",
-                cmap="cividis",
-                norm=LogNorm(np.nanmin(positive), np.nanmax(positive)),
-            )
-            figure.colorbar(colours, ax=axis)
-            where = axis.get_xlim(), axis.get_ylim()
-            axis.plot(line, fine, color="white", lw=2)
-            axis.set_xlim(where[0])
-            axis.set_ylim(where[1])
+            norm = LogNorm(np.nanmin(positive), np.nanmax(positive))
+            colours = axis.pcolormesh(x, y, positive, cmap="cividis", norm=norm)
+            plain_log(figure.colorbar(colours, ax=axis).ax)
+            draw_critical_line(axis, group[0].family.first.activation, y)
             axis.set_title(title)
             axis.set_xlabel(r"weight variance $\sigma_w^2$")
         axes[0].set_ylabel(r"bias variance $\sigma_b^2$")
-    law = first_law.law
     caption = (
         f"Measured over networks of width {group[0].points[-1].setting.width}, depth {law['depth']}, logarithmic "
         "colours. White line: critical line χ₁ = 1, where the mean is 1 at infinite width; to the right gradients "
         "explode, to the left they vanish."
     )
-    return Drawing(figure, f"Spectrum of the Jacobian: {law['activation']}, {law['weights']} weights", caption)
+    return Drawing(file, figure, f"Spectrum of the Jacobian: {law['activation']}, {law['weights']} weights", caption)
 
 
 def _has_edge(row: Row) -> bool:
     top = row.get("lambda_max", {})
     return top.get("limit") is not None and top["deviation"] > ROUNDING * top["limit"]
-
-
-def _some(shown: Sequence[FamilySpectra]) -> list[FamilySpectra]:
-    return [shown[round(i)] for i in np.linspace(0, len(shown) - 1, min(CURVES, len(shown)))]
-
-
-def _selection(shown: int, every: int) -> str:
-    return f" {shown} of {every} laws are drawn." if shown < every else ""
-
-
-def _colours(found: Sequence[FamilySpectra], shown: Sequence[FamilySpectra]) -> Floats:
-    """The colour of each law: by its place among all, so that it is the same in every figure."""
-    places = [next(i for i, other in enumerate(found) if other is each) for each in shown]
-    return np.asarray(colormaps["turbo"](0.05 + 0.9 * np.array(places) / max(1, len(found) - 1)))
-
-
-def _label(each: FamilySpectra, rate: Row | None) -> str:
-    law = each.family.first.law
-    text = f"{law['activation']}, {law['weights']}, depth {law['depth']}"
-    return text if rate is None else f"{text} ({rate['exponent']:.2f} ± {rate['error']:.2f})"
-
-
-def _guides(axis: Axes, shown: Sequence[FamilySpectra]) -> None:
-    widths = np.array([min(e.family.widths[0] for e in shown), max(e.family.widths[-1] for e in shown)])
-    start = max(each.points[0].row["w1"]["mean"] for each in shown) * 1.25
-    for power in (-1.0, -0.5):
-        axis.plot(widths, start * (widths / widths[0]) ** power, color="#AAAAAA", lw=1, ls="--", zorder=0)
-
-
-def _loglog(axis: Axes, widths: Sequence[Floats]) -> None:
-    axis.set_xscale("log")
-    axis.set_yscale("log")
-    axis.set_xlabel("width $M$")
-    _width_ticks(axis, widths)
-
-
-def _width_ticks(axis: Axes, widths: Sequence[Floats]) -> None:
-    every = sorted({int(width) for each in widths for width in each})
-    if len(every) <= 8:
-        axis.set_xticks(every, [str(width) for width in every])
-        axis.xaxis.set_minor_formatter(NullFormatter())

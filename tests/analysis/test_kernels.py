@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.container import ErrorbarContainer
 from mcnet_analysis.analyze import Analysis, judge
 from mcnet_analysis.draw.all import drawings
 from mcnet_analysis.judge.fisher import growth_exponent
@@ -65,27 +66,63 @@ def test_ten_outliers_are_predicted_and_drawn() -> None:
     assert "Learning-rate bound over networks" in titles(found)
 
 
-def test_normalisations_are_told_apart() -> None:
+def measured(figure: Any) -> dict[str, Any]:
+    """Label -> (x, y) of every series with error bars."""
+    return {
+        str(container.get_label()): np.asarray(container.lines[0].get_xydata())
+        for axis in figure.axes
+        for container in axis.containers
+        if isinstance(container, ErrorbarContainer)
+    }
+
+
+def test_normalisations_are_told_apart_by_what_is_drawn() -> None:
     found = analysed(
         {"depth": 2, "outputs": 3, "parameterization": "standard"},
         {"normalization": ["none", "last-mean"], "points": [{"width": w, "count": w} for w in (24, 48, 96)]},
         {"kind": "gaussian", "fresh": True},
         {"fim": {}},
     )
-    first = drawings(found.families)[0]
-    labels = [text.get_text() for text in first.figure.legends[0].get_texts()]
-    assert [label.split()[0] for label in labels] == ["none", "last-mean"]
-    exponents = [float(part.split(":")[1].split("±")[0]) for part in first.caption.split("widths: ")[1].split(";")]
-    assert exponents[0] > exponents[1] + 0.3
+    figure = {drawing.name: drawing.figure for drawing in drawings(found.families)}["fisher-largest"]
+    shown = measured(figure)
+    named = {word: points for label, points in shown.items() for word in ("no norm", "last-mean") if word in label}
+    assert len(shown) == len(named) == 2
+    top = {}
+    for judged in found.families:
+        place = [column.observable for column in judged.columns].index("fim_lambda_top")
+        for setting, m in zip(judged.family.settings, judged.moments, strict=True):
+            top[setting.law["normalization"], setting.width] = setting.width * m.mean[place]
+    for word, law in (("no norm", "none"), ("last-mean", "last-mean")):
+        np.testing.assert_allclose(named[word], [[w, top[law, w]] for w in (24, 48, 96)])
+    growth = {word: float(label.split("M^{")[1].split(" ")[0]) for label in shown for word in named if word in label}
+    assert growth["no norm"] > growth["last-mean"] + 0.3
 
 
-def test_depth_against_width_and_the_coefficients() -> None:
+def test_depth_against_width_and_the_coefficients_as_drawn() -> None:
     found = analysed(
         {"activation": "relu", "sigma_w2": 2.0, "sigma_b2": 0.0, "parameterization": "ntk"},
         {"depth": [1, 2, 4], "width": [16, 32, 64]},
         {"kind": "single", "q0": 1.0},
         {"ntk": {"eigenvalues": False}},
     )
-    shown = titles(found)
-    assert "Tangent kernel: fluctuation against depth/width" in shown
-    assert "Tangent kernel: measured and predicted coefficients, and gradient independence" in shown
+    figures = {drawing.name: drawing.figure for drawing in drawings(found.families)}
+    shown = measured(figures["kernel-spread"])
+    assert [label for label in shown if label.startswith("depth")] == ["depth 1", "depth 2", "depth 4"]
+    for judged in found.families:
+        depth = judged.family.first.depth
+        points = zip(judged.family.widths, judged.moments, strict=True)
+        expected = [(depth / width, m.variance[0] / m.mean[0] ** 2) for width, m in points]
+        np.testing.assert_allclose(shown[f"depth {depth}"], expected)
+    exact = next(line for line in figures["kernel-spread"].axes[0].get_lines() if "any width" in str(line.get_label()))
+    ratio, spread = np.asarray(exact.get_xydata()).T
+    deep = shown["depth 4"]
+    predicted = np.exp(np.interp(np.log(deep[:, 0]), np.log(ratio[::-1]), np.log(spread[::-1])))
+    assert (np.abs(np.log(deep[:, 1] / predicted)) < 5 * np.sqrt(30 / 40)).all()  # 40 networks, kurtosis below 30
+    assert (np.diff(ratio) < 0).all()
+    assert (np.diff(spread) < 0).all()
+    coefficients = figures["kernel-coefficients"]
+    assert [label.get_text() for label in coefficients.axes[0].get_yticklabels()] == ["depth 1", "depth 2", "depth 4"]
+    fits = [row["measured"] / judged.predicted.limit[0] for judged in found.families for row in judged.comparisons
+            if row["statistic"] == "a1"]  # fmt: skip
+    drawn = [container.lines[0].get_xdata()[0] for container in coefficients.axes[0].containers]
+    np.testing.assert_allclose(drawn, fits)

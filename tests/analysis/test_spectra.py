@@ -142,8 +142,14 @@ def test_entries_figures_and_page_of_a_run(tmp_path: Any) -> None:
     assert all(entry["lambda_max"]["predicted_mean"] < entry["lambda_max"]["limit"] for entry in points)
     rates = [entry["rates"] for entry in entries if "rates" in entry]
     assert all(rate["w1"]["exponent"] < 0 for rate in rates)
-    titles = [drawing.title for drawing in drawings(judged.families, judged.spectra)]
-    assert len(titles) >= 4
+    figures = {drawing.name: drawing.figure for drawing in drawings(judged.families, judged.spectra)}
+    assert {"spectrum-jacobian", "spectrum-depth-jacobian-1", "distance-jacobian", "edge-jacobian"} <= figures.keys()
+    above = figures["edge-jacobian"].axes[0]
+    drawn = {str(c.get_label()): np.asarray(c.lines[0].get_xydata()) for c in above.containers}
+    for depth in (1, 2):
+        mine = [entry for entry in points if entry["point"]["depth"] == depth]
+        expected = [[e["point"]["width"], e["lambda_max"]["mean"] / e["lambda_max"]["limit"]] for e in mine]
+        np.testing.assert_allclose(drawn[f"depth {depth}"], expected)
     page = report.render(judged)
     assert "moment 2" in page
     assert "W₁/mean, all" in page
