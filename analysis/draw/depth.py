@@ -198,8 +198,9 @@ def _shifts(axis: Axes, judged: Judged, name: str, found: Series, shown: Sequenc
             continue
         drawn += 1
         nudge = (drawn - 1.5) * 0.012 * float(np.ptp(found.layers))
+        shift = width * (m.mean[at] - judged.predictions[i].limit[at])
         axis.errorbar(
-            found.layers[dots] + nudge, width * (m.mean[at] - judged.predictions[i].limit[at]), width * m.mean_error[at],
+            found.layers[dots] + nudge, shift, width * m.mean_error[at],
             fmt=look.marker, ms=2.8, color=look.colour, lw=0.8, zorder=2,
         )  # fmt: skip
     axis.plot(found.layers, found.a1, color=INK, zorder=3)
