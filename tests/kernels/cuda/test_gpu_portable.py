@@ -74,7 +74,7 @@ def test_memory_that_runs_out_halves_the_sub_batch_and_changes_no_bit() -> None:
 
 # What CuPy 14 has (looked up with CuPy 14.2) of what is asked of the namespace; the rest is in Namespace.
 CUPY = {
-    *("abs", "all", "any", "arange", "asarray", "astype", "bool", "broadcast_to", "concat", "count_nonzero"),
+    *("abs", "all", "any", "arange", "asarray", "astype", "bool", "broadcast_to", "clip", "concat", "count_nonzero"),
     *("diagonal", "empty", "empty_like", "expand_dims", "eye", "flip", "float32", "float64", "floor", "full"),
     *("full_like", "hypot", "isfinite", "log2", "matrix_transpose", "max", "maximum", "mean", "min", "minimum", "nan"),
     *("ones_like", "permute_dims", "pow", "reshape", "sign", "sqrt", "stack", "sum", "take_along_axis", "trace"),
@@ -88,7 +88,13 @@ def test_cupy_has_what_is_asked_of_it() -> None:
     files = [path for room in rooms for path in (ROOT / room).glob("*.py")]
     files += [
         ROOT / "mcnet" / name
-        for name in ("networks/inputs.py", "kernels/linalg.py", "kernels/graded.py", "kernels/grams.py")
+        for name in (
+            "networks/inputs.py",
+            "kernels/linalg.py",
+            "kernels/graded.py",
+            "kernels/grams.py",
+            "kernels/basis.py",
+        )
     ]
     files += [ROOT / "mcnet/kernels/reflections.py"]
     own = {name for name in vars(cupy_device.Namespace) if not name.startswith("_")}
