@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mcnet.observables.observable import Observable, Options, Values, choice, positive_integer
+from mcnet.observables.observable import MOST_MOMENTS, Observable, Options, Values, choice, whole_number
 from mcnet.observables.sample import Sample
 from mcnet.point import Point
 from mcnet.variables import Variable
@@ -58,7 +58,9 @@ OBSERVABLES = {
         name="conditional_fim",
         options={
             "keep": choice('"values" (the default: all eigenvalues) or "moments" only', "values", "moments"),
-            "moments": positive_integer(f"the highest order k of the moments (1/M) tr Theta^k, by default {MOMENTS}"),
+            "moments": whole_number(
+                f"the highest order k of the moments (1/M) tr Theta^k, by default {MOMENTS}", MOST_MOMENTS
+            ),
         },
         samplers=("explicit",),
         needs=frozenset({"signal", "fisher"}),

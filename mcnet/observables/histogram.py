@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from mcnet.observables.observable import Option, Values
 
+MOST_BINS = 100_000
+"""More are refused: every shard holds them all."""
+
 
 def counted(values: NDArray[Any], edges: NDArray[np.float64]) -> Values:
     """Counts of all values, one record for all networks.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcnet.observables import histogram
-from mcnet.observables.observable import Observable, Options, Values, choice, positive_integer
+from mcnet.observables.observable import MOST_MOMENTS, Observable, Options, Values, choice, whole_number
 from mcnet.observables.sample import Sample
 from mcnet.point import Point
 from mcnet.variables import Variable
@@ -179,8 +179,10 @@ OBSERVABLES = {
                 "histogram",
                 "moments",
             ),
-            "moments": positive_integer(f"the highest order k of the moments (1/M) tr (J J^T)^k, by default {MOMENTS}"),
-            "bins": positive_integer(f"the number of bins of the histogram, by default {BINS}"),
+            "moments": whole_number(
+                f"the highest order k of the moments (1/M) tr (J J^T)^k, by default {MOMENTS}", MOST_MOMENTS
+            ),
+            "bins": whole_number(f"the number of bins of the histogram, by default {BINS}", histogram.MOST_BINS),
             "range": histogram.range_option(
                 f"[low, high]: the range of the histogram, by default {list(RANGE)}; what lies outside is counted too"
             ),

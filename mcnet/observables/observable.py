@@ -32,6 +32,10 @@ class Option:
     complaint: Callable[[Any], str | None]
 
 
+MOST_MOMENTS = 1000
+"""Higher ones are refused; long before, rounding is all that is left of them."""
+
+
 class Values(NamedTuple):
     """The numbers of one variable for some networks.
 
@@ -120,11 +124,10 @@ def choice(explanation: str, *words: str) -> Option:
     return Option(explanation, lambda value: None if value in words else f"must be one of {listed}")
 
 
-def positive_integer(explanation: str) -> Option:
-    """An option that is a whole number from 1 on."""
-    return Option(
-        explanation, lambda value: None if _is_integer(value) and value > 0 else "must be a whole number of at least 1"
-    )
+def whole_number(explanation: str, most: int) -> Option:
+    """An option that is a whole number from 1 to a bound: arrays of this size are made before anything is drawn."""
+    told = f"must be a whole number from 1 to {most}"
+    return Option(explanation, lambda value: None if _is_integer(value) and 1 <= value <= most else told)
 
 
 LAYERS = Option('"all" or a list of layers, 0 (the input) to the depth; others are stored as NaN', _layers_complaint)

@@ -13,7 +13,7 @@ from mcnet import streams
 from mcnet.kernels import lanczos, linalg
 from mcnet.networks.kernel_operator import KernelOperator
 from mcnet.observables import histogram
-from mcnet.observables.observable import Observable, Options, Values, choice, flag, positive_integer
+from mcnet.observables.observable import Observable, Options, Values, choice, flag, whole_number
 from mcnet.observables.sample import Sample
 from mcnet.point import Point
 from mcnet.variables import Variable
@@ -311,7 +311,7 @@ OBSERVABLES = {
                 "values",
                 "histogram",
             ),
-            "bins": positive_integer(f"the number of bins of the histogram, by default {BINS}"),
+            "bins": whole_number(f"the number of bins of the histogram, by default {BINS}", histogram.MOST_BINS),
             "range": histogram.range_option(
                 f"[low, high]: the range of the histogram, by default {list(RANGE)}; what lies outside is counted too",
                 0.0,

@@ -11,12 +11,14 @@ from network_points import PlainNetwork, measured, point
 from same_law import assert_same_law
 from strict_backend import STRICT
 
-from mcnet.errors import McnetError
+import mcnet
+from mcnet.errors import McnetError, ScenarioError
 from mcnet.kernels import graded
 from mcnet.observables import costs
 from mcnet.observables.catalog import OBSERVABLES
 from mcnet.observables.jacobian import edges
 from mcnet.observables.measure import resolve_sampler
+from mcnet.plan.checks import require_request
 from mcnet.request import Request
 
 
@@ -186,3 +188,26 @@ def test_the_spectrum_needs_the_matrices() -> None:
         assert OBSERVABLES["jacobian"].options[key].complaint(value)
     for key, value in (("keep", "moments"), ("moments", 3), ("range", [0, 1.5]), ("bins", 2)):
         assert OBSERVABLES["jacobian"].options[key].complaint(value) is None
+
+
+def test_sizes_beyond_all_use_are_refused_before_memory_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand million bins, or moments: told by a scenario, a plan and a sample alike."""
+    monkeypatch.setattr(np, "linspace", None)
+    monkeypatch.setattr(np, "geomspace", None)
+    study = {
+        "mcnet": 1,
+        "network": {"activation": "relu", "width": 8, "depth": 2, "sigma_w2": 2.0, "sigma_b2": 0.0, "outputs": 1},
+        "inputs": {"kind": "single", "q0": 1.0},
+        "sampling": {"networks": 2},
+    }
+    huge: dict[str, dict[str, Any]] = {
+        "jacobian": {"keep": "histogram", "bins": 10**9},
+        "ntk": {"spectrum": "histogram", "bins": 10**9},
+        "conditional_fim": {"moments": 10**9},
+    }
+    for name, options in huge.items():
+        key = next(key for key in options if key in ("bins", "moments"))
+        with pytest.raises(ScenarioError, match=rf"measure\.{name}\.{key}: must be a whole number from 1 to 1000"):
+            mcnet.sample({**study, "measure": {name: options}})
+        with pytest.raises(ValueError, match=f"the option '{key}' of {name}"):
+            require_request(Request({name: options}, 1), None)
