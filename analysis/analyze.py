@@ -25,7 +25,7 @@ from mcnet_analysis.statistics.verdict import Verdict, combine
 from mcnet import plugins
 from mcnet.dataset import attributes as dataset_attributes
 from mcnet.dataset import plan
-from mcnet.errors import DataError
+from mcnet.errors import DataError, UsageError
 from mcnet.progress import counted
 
 if TYPE_CHECKING:
@@ -142,13 +142,14 @@ class Analysis:
         }
 
 
-def analyze(directory: str | os.PathLike[str], quiet: bool = True) -> dict[str, Any]:
-    """Analyse a run directory and write ``analysis.json`` into it.
+def analyze(directory: str | os.PathLike[str] | xarray.DataTree, quiet: bool = True) -> dict[str, Any]:
+    """Fit and compare with theory; of a run also write ``analysis.json`` into its directory.
 
     Parameters
     ----------
-    directory : path
-        With a consolidated ``dataset.h5``.
+    directory : path or DataTree
+        Directory of a run, a dataset file, or networks in memory as :func:`mcnet.sample` gives them (nothing is
+        written then).
     quiet : bool
         False: tell on stderr how far it is, where it takes long.
 
@@ -157,10 +158,46 @@ def analyze(directory: str | os.PathLike[str], quiet: bool = True) -> dict[str, 
     dict
         The content of analysis.json (numbers that do not exist are None): comparisons, fits, summary; see
         docs/analysis.md.
+
+    Raises
+    ------
+    DataError
+        If there is no dataset that can be read, or what it says does not fit together.
     """
-    document = plain(judge_directory(directory, quiet).document)
-    replace_file(Path(directory) / "analysis.json", json.dumps(document, indent=1, allow_nan=False) + "\n")
+    analysis = judged(directory, quiet)
+    document = plain(analysis.document)
+    if isinstance(directory, str | os.PathLike):
+        replace_file(beside(directory, "analysis.json"), json.dumps(document, indent=1, allow_nan=False) + "\n")
     return dict(document)
+
+
+def judged(source: str | os.PathLike[str] | xarray.DataTree | Analysis, quiet: bool = True) -> Analysis:
+    """What figures and tables are made of: the analysis of a run directory, a dataset file or a tree.
+
+    An :class:`Analysis` is given back as it is, so that several figures of one tree need one analysis.
+
+    Raises
+    ------
+    UsageError
+        If it is none of these.
+    """
+    import xarray
+
+    if isinstance(source, Analysis):
+        return source
+    if isinstance(source, xarray.DataTree):
+        return judge(source, quiet)
+    if isinstance(source, str | os.PathLike):
+        return judge_directory(source, quiet)
+    raise UsageError(f"{type(source).__name__}: give a run directory, a dataset file, a tree or an analysis of one.")
+
+
+def beside(path: str | os.PathLike[str], name: str) -> Path:
+    """Where results go: into the directory of a run, beside a dataset file (with its name, if it is not dataset.h5)."""
+    place = Path(path)
+    if not place.is_file():
+        return place / name
+    return place.with_name(name if place.name == "dataset.h5" else f"{place.stem}.{name}")
 
 
 def judge_directory(directory: str | os.PathLike[str], quiet: bool = True) -> Analysis:

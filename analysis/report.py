@@ -8,7 +8,8 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from mcnet_analysis.analyze import Analysis, judge_directory, replace_file
+from mcnet_analysis import plot
+from mcnet_analysis.analyze import Analysis, beside, judge_directory, replace_file
 from mcnet_analysis.draw.all import drawings
 from mcnet_analysis.draw.laws import describe
 from mcnet_analysis.draw.sampling import sampling_table
@@ -39,16 +40,33 @@ _PROVENANCE = (
 )
 
 
-def write(directory: str | os.PathLike[str], quiet: bool = True) -> Path:
-    """Analyse a run directory and write ``report.html`` into it; unless ``quiet`` it is told how far it is.
+def write(directory: str | os.PathLike[str], quiet: bool = True, figures: str | None = None) -> Path:
+    """Analyse a run and write ``report.html`` into its directory.
+
+    Parameters
+    ----------
+    directory : path
+        Directory of a run, or a dataset file.
+    quiet : bool
+        False: tell on stderr how far it is, where it takes long.
+    figures : str, optional
+        ``svg``, ``png`` or ``pdf``: also write each figure into the folder ``figures`` beside the report.
 
     Returns
     -------
     Path
         The file: one page for screen and print, with all figures inside.
+
+    Raises
+    ------
+    DataError
+        If there is no dataset that can be read, or what it says does not fit together.
     """
-    path = Path(directory) / "report.html"
-    replace_file(path, render(judge_directory(directory, quiet)))
+    analysis = judge_directory(directory, quiet)
+    path = beside(directory, "report.html")
+    replace_file(path, render(analysis))
+    if figures is not None:
+        plot.save(analysis, beside(directory, "figures"), figures)
     return path
 
 

@@ -58,7 +58,7 @@ ALLOWED: dict[str, set[str]] = {
     "draw": {"judge", "predict", "sampling", "statistics", "study", "theory", "plan"},
 }
 
-PUBLIC = {"mcnet": {"open", "run", "sample", "Scenario", "__version__", "analyze", "report"}}
+PUBLIC = {"mcnet": {"open", "run", "sample", "Scenario", "__version__", "analyze", "report", "judge", "plot", "table"}}
 
 
 def room(module: str) -> str:
@@ -68,7 +68,7 @@ def room(module: str) -> str:
         return {"mcnet": "mcnet", "mcnet_analysis": "analysis"}[parts[0]]
     if parts[1] in BASE:
         return "base"
-    if parts[0] == "mcnet_analysis" and parts[1] in {"analyze", "report"}:
+    if parts[0] == "mcnet_analysis" and parts[1] in {"analyze", "report", "plot", "table"}:
         return "analysis"
     assert parts[1] in ALLOWED, f"{module}: no room of this name; draw it in docs/architecture.md and here"
     return parts[1]

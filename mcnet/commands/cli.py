@@ -452,42 +452,50 @@ def inspect(directory: Path, point: str | None, variable: str | None, layer: int
 
 @main.command()
 @_directory
+@click.option("--csv", "as_csv", is_flag=True, help="Also write comparisons.csv, coefficients.csv and fits.csv.")
+@click.option("--latex", is_flag=True, help="Also write the same tables for LaTeX.")
 @_quiet
 @_json
 @_debug
-def analyze(directory: Path, quiet: bool, as_json: bool) -> None:
+def analyze(directory: Path, as_csv: bool, latex: bool, quiet: bool, as_json: bool) -> None:
     """Fit and compare with theory.
 
-    Writes analysis.json into the directory.
+    Writes analysis.json into the directory; DIR may also be a dataset file. With --csv or --latex the tables too.
 
     \b
     Example:
-      mcnet analyze runs/study
+      mcnet analyze runs/study --csv
     """
+    from mcnet_analysis import table
     from mcnet_analysis.analyze import analyze as analyze_run
+    from mcnet_analysis.analyze import beside
 
     from mcnet.commands.directory import analysis_text
 
     result = analyze_run(directory, quiet)
+    for wanted, as_tex in ((as_csv, False), (latex, True)):
+        if wanted:
+            table.save(result, beside(directory, "analysis.json").parent, as_tex)
     _print(result, as_json, lambda: analysis_text(result), quiet)
 
 
 @main.command()
 @_directory
+@click.option("--figures", type=click.Choice(("svg", "png", "pdf")), help="Also write each figure into DIR/figures.")
 @_quiet
 @_debug
-def report(directory: Path, quiet: bool) -> None:
+def report(directory: Path, figures: str | None, quiet: bool) -> None:
     """Write report.html: figures and numbers.
 
-    One page with everything inside: verdict, figures, tables, provenance, scenario.
+    One page with everything inside: verdict, figures, tables, provenance, scenario. DIR may also be a dataset file.
 
     \b
     Example:
-      mcnet report runs/study
+      mcnet report runs/study --figures pdf
     """
     from mcnet_analysis.report import write
 
-    path = write(directory, quiet)
+    path = write(directory, quiet, figures)
     _print(str(path), False, lambda: str(path), quiet)
 
 
