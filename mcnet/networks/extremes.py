@@ -28,6 +28,9 @@ TOLERANCE = 1e-3
 SAFETY = 0.25
 """The estimated error must fall below this share of the tolerance."""
 
+EXHAUSTED = 1e-6
+"""Coupling to the next vector, in units of the eigenvalue, below which there is none: the rest is rounding."""
+
 MAX_STEPS = 300
 
 
@@ -77,7 +80,9 @@ def largest(operator: JacobianOperator, point: Point, ensemble: Ensemble) -> Flo
     value, r its residual and g its distance to the second one, the error is about min(r, r^2/g) (Parlett, The Symmetric
     Eigenvalue Problem, chapter 11). Where that is below a quarter of the tolerance theta has found an eigenvalue, but
     not always the largest: one that the first vector hardly contains shows later. So half as many steps again are made,
-    and the value is taken if it has not moved by more; whatever the networks beside it.
+    and the value is taken if it has not moved by more; whatever the networks beside it. A J of low rank (slopes that
+    are zero) leaves nothing to multiply earlier: where the coupling to the next vector is rounding, the space is all
+    that the first vector reaches, and the value is taken.
     """
     backend = ensemble.backend
     xp, size = backend.xp, point.inputs.dimension
@@ -95,7 +100,7 @@ def largest(operator: JacobianOperator, point: Point, ensemble: Ensemble) -> Flo
         basis = grown.basis
         for n in np.flatnonzero(np.isnan(found)):
             value, error = _ritz(diagonal[n], beside[n])
-            if step == size or error == 0.0:
+            if step == size or beside[n, -1] <= EXHAUSTED * value:
                 found[n] = value
             elif error > SAFETY * TOLERANCE * value or step < confirmed_at[n]:
                 continue

@@ -8,7 +8,8 @@ How the singular values are found depends on what they need, network by network:
 * else from the factors, by QR accumulation (route 2, :mod:`mcnet.kernels.graded`); the network is drawn again for it.
 
 Zeros are not counted by their size: rounding makes 1e-8 of them. Almost surely rank J = min(M_0, min_l n_l), n_l the
-number of units with phi' != 0, and the values beyond it are exactly zero.
+number of units with phi' != 0, and the values beyond it are exactly zero. A slope is zero on the flat pieces of phi
+between its kinks; that of a smooth phi is zero nowhere (saturated units are small numbers that rounding takes).
 """
 
 from __future__ import annotations
@@ -79,6 +80,14 @@ def slopes(point: Point, u: Array, backend: Backend) -> Array:
     return point.activation.dphi(first, backend.mathematics(first))[:, :, None]
 
 
+def _live(point: Point, u: Array, backend: Backend) -> Array:
+    """Number of units with phi' != 0 at input 0, (N,)."""
+    xp = backend.xp
+    if not point.activation.kinks:
+        return backend.place(np.full(u.shape[0], u.shape[2]))
+    return xp.count_nonzero(slopes(point, xp.astype(u[:, :1, :], xp.float64), backend), axis=(1, 2))
+
+
 def through_layer(point: Point, below: Product | None, matrix: AbstractMatrix, u: Array, backend: Backend) -> Product:
     """D_l W_l times the product below (the identity at the input), at input 0.
 
@@ -95,7 +104,7 @@ def through_layer(point: Point, below: Product | None, matrix: AbstractMatrix, u
     assert isinstance(matrix, ExplicitMatrix)
     xp: Any = backend.xp
     slope = slopes(point, u, backend)
-    live = xp.count_nonzero(slope, axis=(1, 2))  # (N,)
+    live = _live(point, u, backend)  # (N,)
     if below is None:
         entries, scale = matrix.unscaled()
         known = backend.place(np.full(1, point.inputs.dimension))

@@ -12,7 +12,8 @@ from mcnet.variables import Variable
 MOMENTS = 4
 
 _THETA = (
-    "Theta = sum_l q_hat_(l-1) J_l J_l^T, J_l = du^L/du^l, of input 0 and the output u^L of the last hidden layer "
+    "Theta = sum_l q_hat_(l-1) J_l J_l^T, J_l = du^L/du^l, q_hat_0 = |x|^2/M (M the width, whatever the dimension of "
+    "x; q_hat of layer 0 is |x|^2/M_0), of input 0 and the output u^L of the last hidden layer "
     "before its activation: the non-zero part of the Fisher matrix of all hidden weights; the readout is left out"
 )
 _REFERENCE = "Hayase and Karakida 2020, arXiv:2006.07814"

@@ -161,6 +161,29 @@ def test_largest_eigenvalue_by_products() -> None:
         assert_same_law(asked[:, None], more[:, None], f"lambda_max, {law}")
 
 
+@pytest.mark.parametrize("activation", ["hard-tanh", "shifted-relu"])
+@pytest.mark.parametrize("precision", ["mixed", "float64"])
+def test_largest_eigenvalue_of_a_jacobian_of_low_rank(activation: str, precision: str) -> None:
+    """Zero slopes exhaust the Krylov space after half the steps; from then on there is only rounding to multiply."""
+    low = {"width": 40, "activation": activation, "weights": "orthogonal", "sigma_w2": 1.6, "sigma_b2": 0.0}
+    where = point(1, **low)
+    asked = {"jacobian_lambda_max": {}}
+    built = measured(where, "explicit", asked, 0, 300, precision=precision)["jacobian_lambda_max"]
+    exact = measured(where, "explicit", {"jacobian": {}}, 0, 300)
+    assert np.mean(exact["jacobian_rank"]) < 34
+    np.testing.assert_allclose(built, exact["jacobian_sv"][:, 0] ** 2, rtol=1e-3)
+    drawn = measured(where, "conditioned", asked, 0, 300, precision=precision)["jacobian_lambda_max"]
+    more = measured(where, "explicit", asked, 300, 600, precision=precision)["jacobian_lambda_max"]
+    assert_same_law(drawn[:, None], more[:, None], f"lambda_max, {activation}")
+
+
+@pytest.mark.parametrize("precision", ["mixed", "float64"])
+def test_saturated_slopes_are_not_zero(precision: str) -> None:
+    """1 - tanh^2 is zero in float32 from |u| = 9 on; the rank is full all the same."""
+    where = point(1, width=64, sigma_w2=30.0, depth=2)
+    assert np.all(measured(where, "explicit", {"jacobian": {}}, 0, 20, precision=precision)["jacobian_rank"] == 64)
+
+
 def test_what_leaves_the_range_of_a_double_is_refused() -> None:
     check = OBSERVABLES["jacobian"].check
     deep = point(1, depth=200, activation="relu", sigma_w2=0.3, sigma_b2=0.0)
