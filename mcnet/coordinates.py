@@ -14,6 +14,10 @@ DENSE = "dense"
 """The architecture that the fused kernels and the theory of dense networks are for."""
 
 
+DOUBLE_CRITICAL = "double-critical"
+"""The word for sigma_w2 that sets sigma_b2 too."""
+
+
 class _Required:
     """The default of what must be given."""
 
@@ -111,7 +115,7 @@ COORDINATES: tuple[Coordinate, ...] = (
         low=0,
         high=1e6,
         above=True,
-        words=("critical",),
+        words=("critical", DOUBLE_CRITICAL),
         swept=True,
         default=REQUIRED,
     ),

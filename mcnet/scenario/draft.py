@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mcnet.architectures import Architecture
-from mcnet.coordinates import COORDINATES, REQUIRED, Coordinate
+from mcnet.coordinates import COORDINATES, DOUBLE_CRITICAL, REQUIRED, Coordinate
 from mcnet.scenario.faults import Faults
 from mcnet.scenario.schema import Analyze, Sampling
 from mcnet.scenario.sweep import MAX_POINTS, grid
@@ -120,6 +120,8 @@ def _grid(draft: Draft, faults: Faults) -> None:
         fixed, swept = (name in draft.given[section] for section in ("network", "sweep"))
         if fixed and swept:
             faults.add(("sweep", name), "is fixed in [network] and swept here. Remove one of the two.", at_key=True)
+        elif name == "sigma_b2" and DOUBLE_CRITICAL in draft.axes().get("sigma_w2", ()):
+            _double_critical(draft, faults)
         elif coordinate.default is REQUIRED and not (fixed or swept or any(name in joint for joint in draft.joint())):
             if ("sweep", name) in faults.meant or faults.has("sweep", "points"):
                 continue
@@ -140,6 +142,19 @@ def _grid(draft: Draft, faults: Faults) -> None:
         size *= 1 if name in names else len(values)
     if size > MAX_POINTS:
         faults.add(("sweep",), f"makes {size} points; at most {MAX_POINTS} are allowed. Split the study.", at_key=True)
+
+
+def _double_critical(draft: Draft, faults: Faults) -> None:
+    """One value sets both variances, so neither has others."""
+    if set(draft.axes()["sigma_w2"]) != {DOUBLE_CRITICAL}:
+        faults.add(
+            draft.place("sigma_w2"),
+            f'"{DOUBLE_CRITICAL}" sets sigma_b2 too and stands beside other values. Give it alone.',
+        )
+    elif "sigma_b2" in draft.axes():
+        faults.add(
+            draft.place("sigma_b2"), f'is set by sigma_w2 = "{DOUBLE_CRITICAL}". Remove it, or give a number there.'
+        )
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mcnet import architectures
 from mcnet.activations.table import Activation
 from mcnet.architectures.program import frozen_keys
-from mcnet.coordinates import DENSE
+from mcnet.coordinates import DENSE, DOUBLE_CRITICAL
 from mcnet.point import Inputs, Point
 from mcnet.programs.names import ProgramError
 from mcnet.scenario.draft import Draft
@@ -38,18 +38,16 @@ def points(draft: Draft, folder: Path, faults: Faults) -> tuple[Point, ...]:
     seen: set[Any] = set()
     network, architecture = draft.network, draft.architecture
     for values in draft.grid():
-        gain = _gain(draft, values, faults)
+        variances = _variances(draft, values, faults)
         count = values.pop("count", None) or draft.count() or 1
-        inputs = None if gain is None else _inputs(draft, {**values, "sigma_w2": gain}, count, vectors, faults)
-        if gain is None or inputs is None:
+        resolved = {**values, **(variances or {})}
+        inputs = None if variances is None else _inputs(draft, resolved, count, vectors, faults)
+        if inputs is None:
             continue
-        resolved = {**values, "sigma_w2": gain}
         identity = (*resolved.values(), count)
         if identity in seen:
-            faults.add(
-                draft.place("sigma_w2"),
-                f'"critical" is {gain:.6g} for {values["activation"].label}, which stands in the list too. Remove one.',
-            )
+            found = f'"critical" is {resolved["sigma_w2"]:.6g} for {values["activation"].label}'
+            faults.add(draft.place("sigma_w2"), f"{found}, which stands in the list too. Remove one.")
         seen.add(identity)
         keys = {name: resolved.pop(name) for name in architecture.keys if name in resolved}
         biases = network["train_biases"]
@@ -118,28 +116,45 @@ def _fixed_length(activation: Activation, sigma_w2: float, sigma_b2: float) -> f
     return float(fixed_length(activation, sigma_w2, sigma_b2))
 
 
-def _gain(draft: Draft, values: dict[str, Any], faults: Faults) -> float | None:
-    """sigma_w2 of a point, "critical" resolved at its activation and sigma_b2."""
+@cache
+def _double_critical(activation: Activation) -> tuple[float, float]:
+    from mcnet.theory.mean_field import double_critical
+
+    point = double_critical(activation)
+    return point.sigma_w2, point.sigma_b2
+
+
+def _variances(draft: Draft, values: dict[str, Any], faults: Faults) -> dict[str, float] | None:
+    """sigma_w2 and sigma_b2 of a point, "critical" and "double-critical" resolved at its activation."""
     given, place = values["sigma_w2"], draft.place("sigma_w2")
-    if given != "critical":
-        return float(given)
+    if not isinstance(given, str):
+        return {"sigma_w2": float(given), "sigma_b2": float(values["sigma_b2"])}
     if draft.architecture.name != DENSE:
-        faults.add(place, f'"critical" is that of dense networks, not of "{draft.architecture.name}". Give a number.')
+        faults.add(place, f'"{given}" is that of dense networks, not of "{draft.architecture.name}". Give a number.')
         return None
-    activation, sigma_b2 = values["activation"], values["sigma_b2"]
+    activation = values["activation"]
+    at = activation.label if given == DOUBLE_CRITICAL else f"{activation.label} at sigma_b2 = {values['sigma_b2']:g}"
+    other = ""
     try:
-        gain = _critical(activation, sigma_b2)
-    except ValueError as error:
-        reason = str(error)
-    else:
+        if given == DOUBLE_CRITICAL:
+            gain, bias = _double_critical(activation)
+            return {"sigma_w2": gain, "sigma_b2": bias}
+        gain = _critical(activation, values["sigma_b2"])
         if math.isfinite(gain) and gain > 0:
-            return gain
+            return {"sigma_w2": gain, "sigma_b2": float(values["sigma_b2"])}
         reason = "no sigma_w2 has chi_1 = 1"
-    faults.add(
-        place,
-        f'"critical" does not exist for {activation.label} at sigma_b2 = {sigma_b2:g}: {reason}. Give a number.',
-    )
+    except ValueError as error:
+        reason, other = str(error), _instead(activation) if given == "critical" else ""
+    faults.add(place, f'"{given}" does not exist for {at}: {reason}. Give a number{other}.')
     return None
+
+
+def _instead(activation: Activation) -> str:
+    try:
+        gain, bias = _double_critical(activation)
+    except ValueError:
+        return ""
+    return f', or "{DOUBLE_CRITICAL}" (sigma_w2 = {gain:.6g} and sigma_b2 = {bias:.6g})'
 
 
 def _inputs(draft: Draft, values: dict[str, Any], count: int, vectors: Vectors | None, faults: Faults) -> Inputs | None:

@@ -37,14 +37,13 @@ def critical_sigma_w2(activation: ActivationLike, sigma_b2: ArrayLike) -> Any:
     float or ndarray
         Homogeneous activations: ``1 / E phi'^2`` whatever the bias. Others: ``1 / E phi'(sqrt(q) z)^2`` at the
         smallest length q that solves ``sigma_b2 = q - E phi^2 / E phi'^2`` and is a stable fixed point; for
-        ``sigma_b2 = 0`` and phi(0) = 0 the limit q -> 0, ``1 / phi'(0)^2``. (gelu and silu: just below that value
-        lengths die out, from it on they grow without bound.)
+        ``sigma_b2 = 0`` and phi(0) = 0 the limit q -> 0, ``1 / phi'(0)^2``, where lengths shrink towards it.
 
     Raises
     ------
     ValueError
-        If no weight variance is critical: softplus, and gelu and silu for small positive bias variances, whose
-        lengths grow without bound before chi_1 is 1.
+        If no weight variance is critical: softplus, and gelu and silu for small bias variances and none, whose lengths
+        grow without bound before chi_1 is 1; :func:`double_critical` has their point.
 
     Notes
     -----
@@ -70,7 +69,13 @@ def _critical(activation: Activation, sigma_b2: float) -> Critical:
         return Critical(sigma_w2, sigma_b2, 1.0 if free else math.nan)
     square_at_zero, slope_at_zero = at_zero(activation)
     if square_at_zero == 0.0 and sigma_b2 == 0.0:
-        return Critical(1.0 / slope_at_zero, 0.0, 0.0)
+        sigma_w2 = 1.0 / slope_at_zero
+        if _grows_from_zero(activation, sigma_w2):
+            raise ValueError(
+                f"{activation.label} has no critical sigma_w2 at sigma_b2 = 0: at {sigma_w2:g} the slope is 1 at "
+                "length 0, from which every length grows without bound"
+            )
+        return Critical(sigma_w2, 0.0, 0.0)
 
     def excess(q: float) -> float:
         ratio = gaussian.square(activation, q) / gaussian.derivative_square(activation, q)
@@ -91,6 +96,14 @@ def _critical(activation: Activation, sigma_b2: float) -> Critical:
     raise ValueError(
         f"{activation.label} has no critical sigma_w2 at sigma_b2 = {sigma_b2:g}: chi_1 is not 1 at any stable length"
     )
+
+
+def _grows_from_zero(activation: Activation, sigma_w2: float) -> bool:
+    """Whether small lengths grow where the slope of the length map at zero is 1; decided by the next order in q."""
+    table = table_of(activation)
+    growth = sigma_w2 * table.square / table.q - 1.0
+    seen = growth[(np.abs(growth) > 1e-9) & (table.q < 1.0)]
+    return bool(seen.size) and bool(seen[0] > 0.0)
 
 
 def double_critical(activation: ActivationLike) -> Critical:

@@ -338,3 +338,32 @@ def test_a_point_without_a_critical_gain_is_told_where_it_is_written() -> None:
     swept = table(network={"activation": "gelu"}, sweep={"sigma_w2": "critical"})
     with pytest.raises(ScenarioError, match=r'sweep\.sigma_w2: "critical" does not exist for gelu'):
         load(swept)
+
+
+def test_double_critical_sets_both_variances() -> None:
+    study = table(network={"activation": "gelu", "sigma_w2": "double-critical"}, sweep={"sigma_w2": None})
+    study["network"].pop("sigma_b2")
+    points = load(study).points()
+    assert {(round(p.sigma_w2, 5), round(p.sigma_b2, 5)) for p in points} == {(1.98306, 0.17292)}
+    assert all(p.train_biases for p in points)
+
+
+def test_double_critical_stands_alone() -> None:
+    study = table(
+        network={"activation": "gelu", "sigma_w2": "double-critical", "sigma_b2": 0.1}, sweep={"sigma_w2": None}
+    )
+    study["sweep"].pop("sigma_b2", None)
+    with pytest.raises(ScenarioError, match=r'network\.sigma_b2: is set by sigma_w2 = "double-critical"'):
+        load(study)
+    study["network"].pop("sigma_b2")
+    with pytest.raises(ScenarioError, match=r'"double-critical" does not exist for tanh'):
+        load({**study, "network": {**study["network"], "activation": "tanh"}})
+    study["network"].pop("sigma_w2")
+    with pytest.raises(ScenarioError, match=r"sweep\.sigma_w2: .* Give it alone"):
+        load({**study, "sweep": {**study["sweep"], "sigma_w2": ["double-critical", 2.0]}})
+
+
+def test_critical_is_refused_where_no_length_is_stable_and_the_other_point_is_named() -> None:
+    study = table(network={"activation": "gelu", "sigma_w2": "critical", "sigma_b2": 0.0}, sweep={"sigma_w2": None})
+    with pytest.raises(ScenarioError, match=r'"double-critical" \(sigma_w2 = 1\.98306 and sigma_b2 = 0\.172922\)'):
+        load(study)

@@ -122,6 +122,14 @@ def test_no_critical_variance():
     assert mean_field.critical_sigma_w2("erf", 0.0) == pytest.approx(math.pi / 4, rel=1e-13)
 
 
+@pytest.mark.parametrize("activation", ["gelu", "silu"])
+def test_no_critical_variance_where_every_length_grows(activation):
+    """sigma_w2 = 4 and no bias: the slope at length 0 is 1, and the length leaves it, fast from where inputs are."""
+    with pytest.raises(ValueError, match="every length grows without bound"):
+        mean_field.critical_sigma_w2(activation, 0.0)
+    assert mean_field.lengths(activation, 4.0, 0.0, 1.0, 5)[-1] > 30.0
+
+
 def test_several_fixed_lengths():
     """gelu without bias: small inputs die out, large ones explode, an unstable length between."""
     (zero, stable), (q, unstable) = mean_field.fixed_lengths("gelu", 2.5, 0.0)
