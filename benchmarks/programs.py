@@ -92,7 +92,7 @@ def main() -> None:
     print("| program | pass | networks | width | CPU s | floor s | ratio |")
     print("|---|---|---|---|---|---|---|")
     for backward in (False, True):
-        took, floor = dense(1000, 64, backward, 3)
+        took, floor = dense(1000, 256, backward, 3)
         what = "forward, backward" if backward else "forward"
         print(f"| dense, depth 20, T = 2 | {what} | 1000 | 1000 | {took:.2f} | {floor:.2f} | {took / floor:.2f} |")
     for backward in (False, True):

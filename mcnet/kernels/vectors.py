@@ -74,11 +74,9 @@ def combined(xp: Any, coefficients: Array, rows: Array, to: Array | None = None)
         lead = max(coefficients.shape[0], rows.shape[0])
         out = np.empty((lead, coefficients.shape[1], rows.shape[2]), np.float32) if to is None else to
         out = np.ascontiguousarray(out)
-        if out.size and rows.size:
-            (flat, step), (table, other) = _flat(rows), _flat(np.ascontiguousarray(coefficients))
-            _program("vectors").combined(
-                out.reshape(-1), table, flat, (other, step), *out.shape, rows.shape[1], to is not None
-            )
+        (flat, step), (table, other) = _flat(rows), _flat(np.ascontiguousarray(coefficients))
+        sizes = (*out.shape, rows.shape[1])
+        _program("vectors").combined(out.reshape(-1), table, flat, (other, step), *sizes, to is not None)
         return out
     if rows.shape[1] * rows.shape[2] < LARGE:
         found = xp.matmul(coefficients, rows)
