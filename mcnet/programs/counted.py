@@ -95,6 +95,8 @@ class Count:
     functionals : int
         Functionals of which cotangents are propagated: outputs times rows of an input, and times inputs where the
         program mixes them.
+    in_float64 : int
+        Numbers of the largest vector that is normalised or attended to: its copies on the way are float64.
     """
 
     matrices: Mapping[Key, MatrixCount]
@@ -104,6 +106,7 @@ class Count:
     seen: Mapping[Key, Shape]
     vectors: tuple[Shape, ...]
     functionals: int
+    in_float64: int
 
     @property
     def widest(self) -> int:
@@ -119,15 +122,25 @@ class Count:
 
     def bytes_per_network(self, sampler: str, itemsize: int, backward: bool) -> int:
         """Working memory of one network, within a factor of about two."""
-        total = self.numbers(backward) * itemsize
+        total = self.numbers(backward) * itemsize + 4 * 8 * self.in_float64
+        passing = 0  # a built matrix that is used once is gone before the next one
         for matrix in self.matrices.values():
             units, columns = matrix.asked.units, matrix.asked.columns
             asked = matrix.forward + (matrix.backward if backward else 0)
-            if sampler == "explicit":
+            again = backward or matrix.asks > 1
+            if sampler == "explicit" and again:
                 total += units * columns * itemsize
-            elif backward or matrix.asks > 1:
+            elif sampler == "explicit":
+                passing = max(passing, units * columns * itemsize)
+            elif again:
                 total += asked * (units + columns) * itemsize + 5 * 8 * asked**2
-        return int(total)
+        return int(total + passing + (self._kernel_bytes(itemsize) if backward else 0))
+
+    def _kernel_bytes(self, itemsize: int) -> int:
+        """Cotangents of a shared matrix wait for each other; what they meet in is float64."""
+        waiting = [m.backward * m.asked.units * itemsize for m in self.matrices.values() if m.asks > 1]
+        meeting = [8 * (2 * m.backward * m.asked.units + m.forward * m.asked.columns) for m in self.matrices.values()]
+        return int(sum(waiting) + max(meeting))
 
     def seconds_per_network(self, sampler: str, backward: bool) -> float:
         """Time of one network on one core, within a factor of about three."""
@@ -155,8 +168,8 @@ def _seconds(matrix: MatrixCount, sampler: str, backward: bool) -> float:
     back = matrix.backward if backward else 0
     asked = matrix.forward + back
     if sampler == "explicit":
-        made = 1 if asked == matrix.forward or matrix.asks == 1 else 2
-        return 1e-9 * units * columns * (1.6 * made + 0.06 * asked)
+        products = matrix.asks * (2 if back else 1)  # each is a pass over the matrix
+        return 1e-9 * units * columns * (1.9 + 0.5 * products + 0.06 * asked)
     entries: float = matrix.forward * (units + 0.5 * columns) + back * (columns + 0.5 * units)
     return 1e-9 * entries * (3.0 + 0.6 * asked) + 1e-9 * asked**3
 
@@ -179,6 +192,7 @@ class Counted(AbstractInterpreter):
         self.asks: list[Ask] = []
         self.seen: dict[Key, Shape] = {}
         self.probed: Shape | None = None
+        self.in_float64 = 0
 
     def input(self, axes: Axes, units: int) -> Shape:
         """The input vector."""
@@ -187,6 +201,12 @@ class Counted(AbstractInterpreter):
     def _made(self, axes: Axes, units: int, *sources: Any, fan: int | None = None, answers: bool = False) -> Shape:
         made = Shape(self, dict(axes), units, units if fan is None else fan, sources, answers)
         self.vectors.append(made)
+        return made
+
+    def _with_copies(self, axes: Axes, units: int, *sources: Any) -> Shape:
+        """A vector that is made in float64."""
+        made = self._made(axes, units, *sources)
+        self.in_float64 = max(self.in_float64, made.size)
         return made
 
     def _combination(self, terms: list[tuple[float, Any]], constant: float) -> Shape:
@@ -219,13 +239,13 @@ class Counted(AbstractInterpreter):
         return self._made(vectors[0].axes, units, *vectors)
 
     def _batch_norm(self, v: Any, epsilon: float) -> Shape:
-        return self._made(v.axes, v.units, v)
+        return self._with_copies(v.axes, v.units, v)
 
     def _layer_norm(self, v: Any, epsilon: float) -> Shape:
-        return self._made(v.axes, v.units, v)
+        return self._with_copies(v.axes, v.units, v)
 
     def _attention(self, query: Any, key: Any, value: Any, axis: str, scale: float) -> Shape:
-        return self._made(value.axes, value.units, query, key, value)
+        return self._with_copies(value.axes, value.units, query, key, value)
 
     def _draw(self, key: Key, variance: float, axes: Axes) -> Shape:
         return self._made(axes, self.width)
@@ -268,7 +288,9 @@ def count(network: Network, parameters: Parameters, laws: Laws, axes: Axes, dime
         laws.of(key)
         mine = [ask for ask in w.asks if ask.key == key]
         matrices[key] = MatrixCount(asked, len(mine), sum(ask.question.rows for ask in mine), sum(map(back, mine)))
-    return Count(matrices, output, output is w.probed, w.mixes_inputs, w.seen, tuple(w.vectors), functionals)
+    return Count(
+        matrices, output, output is w.probed, w.mixes_inputs, w.seen, tuple(w.vectors), functionals, w.in_float64
+    )
 
 
 def _back_rows(ask: Ask, w: Counted, output: Shape) -> int:
