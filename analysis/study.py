@@ -227,7 +227,8 @@ def reader(tree: xarray.DataTree, setting: Setting, sources: Sequence[Source]) -
         inner = "pair" if "pair" in variable.dims else "input"
         every = list(_all_indices(variable.dims, setting.inputs))
         places = [every.index(index) for index in _indices(variable.dims, setting.inputs)]
-        array = of_point.transpose("network", inner, "layer")
+        rows = {dim: 0 for dim in of_point.dims if dim not in ("network", inner, "layer")}  # positions: the first
+        array = of_point.isel(rows).transpose("network", inner, "layer")
         arrays.append((array.isel({inner: places, "layer": slice(source.first_layer, setting.depth + 1)}), unit))
 
     def read(start: int, stop: int) -> Floats:

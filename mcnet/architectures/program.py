@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from mcnet.architectures.registry import Architecture, lookup
@@ -17,7 +17,7 @@ from mcnet.programs.parameters import Laws, Network, Parameters
 _COMMON = ("width", "depth", "outputs", "activation", "sigma_w2", "sigma_b2", "weights", "readout")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Program:
     """A network function with everything that it is called with.
 
@@ -88,7 +88,11 @@ def of(point: Point) -> Program:
     ProgramError
         If its architecture is not known.
     """
-    architecture = lookup(point.architecture)
+    return _of(point, lookup(point.architecture))
+
+
+@lru_cache(maxsize=1024)
+def _of(point: Point, architecture: Architecture) -> Program:
     common = {name: getattr(point, name) for name in _COMMON}
     return Program(architecture, architecture.resolved(common, point.keys), point.inputs.count, point.inputs.dimension)
 

@@ -19,7 +19,7 @@ from mcnet.programs.parameters import Laws, Network, Parameters, laws_of
 Given = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Architecture:
     """An architecture.
 

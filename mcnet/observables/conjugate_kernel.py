@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mcnet.observables.observable import Observable, Options, Values
+from mcnet.observables.rows import layers_seen, row_axes
 from mcnet.observables.sample import Sample
 from mcnet.point import Point
 from mcnet.variables import Variable
@@ -32,6 +33,8 @@ def _evaluate(point: Point, options: Options, sample: Sample) -> tuple[Values, .
 
 
 def _check(point: Point, options: Options) -> list[str]:
+    if row_axes(point, "h") or not layers_seen(point, "h")[-1]:
+        return ["it is over inputs of one vector each at the last layer, which this architecture does not have"]
     return [] if point.inputs.count > 1 else ["a spectrum needs inputs; use 2 or more"]
 
 

@@ -169,9 +169,12 @@ class Drawing:
             return np.zeros(len(sample.u_gram), bool)
         h = _lengths(sample.h_overlaps())
         if not self._lengths:
-            return _any(_below(h[:, :1], h[:, :1, :1], way.ratio))
+            return _any(_below(h[:, :1], h[:, :1, ..., :1], way.ratio))
         u = _lengths(sample.u_overlaps())
         short = _any(_below(u, u[..., :1], way.ratio)) | _any(_below(h, h[..., :1], way.ratio))
+        u = u[:, -self._point.depth :]
+        if u.shape != h[:, 1:].shape:  # of other rows: there is nothing to compare
+            return short
         return short | _any(_below(h[:, 1:], np.maximum(u, u[..., :1]), way.shrinking))
 
     def _sub_batch(self, way: Way) -> int:
@@ -180,8 +183,8 @@ class Drawing:
 
 
 def _lengths(gram: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Diagonals, (N, layers, T)."""
-    return np.diagonal(gram, axis1=2, axis2=3)
+    """Diagonals, (N, layers, [P,] T)."""
+    return np.diagonal(gram, axis1=-2, axis2=-1)
 
 
 def _below(lengths: NDArray[np.float64], scale: NDArray[np.float64], ratio: float) -> NDArray[np.bool_]:
@@ -190,4 +193,4 @@ def _below(lengths: NDArray[np.float64], scale: NDArray[np.float64], ratio: floa
 
 
 def _any(found: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    return np.asarray(np.any(found, axis=(1, 2)))
+    return np.asarray(np.any(found.reshape(len(found), -1), axis=1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mcnet.observables.observable import (
     LAYERS,
@@ -15,6 +16,7 @@ from mcnet.observables.observable import (
     check_layers,
     layer_sizes,
     layered,
+    with_rows,
 )
 from mcnet.observables.sample import Sample
 from mcnet.point import Point
@@ -48,31 +50,38 @@ _CHI = Variable(
 
 
 def _variable(variable: Variable, point: Point) -> Variable:
-    if variable is _CHI or point.outputs:
-        return variable
-    return replace(variable, normalisation=_PROBE)
+    whole = with_rows(variable, point, "u")
+    return whole if variable is _CHI or point.outputs else replace(whole, normalisation=_PROBE)
 
 
 def _lengths(point: Point, options: Options, sample: Sample) -> tuple[Values, ...]:
     assert sample.error_length is not None
     assert sample.error_exponent is not None
-    mask = asked_layers(point, options, 1)
+    mask = asked_layers(point, options, "u", 1)
     with np.errstate(over="ignore", under="ignore"):  # inf is refused by the caller, with the layer's name
-        values = sample.error_length * 4.0 ** sample.error_exponent[:, None, :]
-    return (Values(layered(values, mask), mask),)
+        values = sample.error_length * 4.0 ** _by_layer(sample)
+    return (Values(layered(values, mask, point, "u"), mask),)
+
+
+def _by_layer(sample: Sample) -> NDArray[np.float64]:
+    """Exponents (N, depth) beside lengths (N, T, [P,] depth)."""
+    assert sample.error_length is not None
+    assert sample.error_exponent is not None
+    exponent = sample.error_exponent
+    return exponent.reshape(len(exponent), *[1] * (sample.error_length.ndim - 2), -1)
 
 
 def _growth(point: Point, options: Options, sample: Sample) -> tuple[Values, ...]:
     assert sample.error_length is not None
     assert sample.error_exponent is not None
-    mask = asked_layers(point, options, 2)
-    length, exponent = sample.error_length, sample.error_exponent[:, None, :]
+    mask = asked_layers(point, options, "u", 2)
+    mask[2:] &= asked_layers(point, {}, "u", 1)[1:-1]  # a ratio of two layers that are seen
+    length, exponent = sample.error_length, _by_layer(sample)
     alive = length[..., 1:] > 0.0
     ratio = length[..., :-1] / np.where(alive, length[..., 1:], np.nan)
-    chi = ratio * 4.0 ** (exponent[..., :-1] - exponent[..., 1:])  # (N, T, depth - 1)
-    defined = np.zeros((*length.shape[:2], point.depth + 1), bool)
-    defined[..., 2:] = alive
-    return (Values(layered(chi, mask), defined & mask),)
+    chi = layered(ratio * 4.0 ** (exponent[..., :-1] - exponent[..., 1:]), mask, point, "u")
+    defined = layered(alive.astype(np.float64), mask, point, "u") == 1.0
+    return (Values(chi, defined & mask),)
 
 
 OBSERVABLES = {

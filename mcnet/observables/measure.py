@@ -169,12 +169,12 @@ def _check_finite(variable: Variable, part: Values, point: Point, request: Reque
 def _check_underflow(sample: Sample, point: Point, request: Request, first: int) -> None:
     if _first_way(point, request, resolve_sampler(point, request)).precision != "mixed":
         return
-    lengths = np.diagonal(sample.h_gram, axis1=2, axis2=3)[..., :1]  # (N, depth + 1, 1)
+    lengths = np.diagonal(sample.h_gram, axis1=-2, axis2=-1)[..., :1]  # (N, depth + 1, [P,] 1)
     tiny = (lengths > 0.0) & (lengths < SMALLEST_LENGTH)
     if np.any(tiny):
-        network, layer, _ = np.argwhere(tiny)[0]
+        network, layer, *rest = np.argwhere(tiny)[0]
         raise McnetError(
-            f"q_hat falls to {lengths[network, layer, 0]:.0e} at layer {layer} of {_name(point)} (network "
+            f"q_hat falls to {lengths[network, layer, *rest]:.0e} at layer {layer} of {_name(point)} (network "
             f'{first + network}), beyond what float32 holds; use precision = "float64" or a smaller depth'
         )
 

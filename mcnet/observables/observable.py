@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mcnet.coordinates import DENSE
+from mcnet.observables.rows import mask_of, row_axes
 from mcnet.point import Point
 from mcnet.variables import Variable
 
@@ -143,22 +144,33 @@ def check_layers(point: Point, options: Options) -> list[str]:
     return [f"layers: {beyond[0]} lies beyond the depth {point.depth}"]
 
 
-def asked_layers(point: Point, options: Options, first: int) -> NDArray[np.bool_]:
-    """Mask over layers 0..depth: those asked for, from the first that is defined on."""
+def asked_layers(point: Point, options: Options, letter: str, first: int = 0) -> NDArray[np.bool_]:
+    """Mask over layers 0..depth: those asked for where the vector of a letter is seen, from the first one on."""
     asked = options.get("layers", "all")
     numbers = np.arange(point.depth + 1)
     chosen = np.ones(point.depth + 1, bool) if asked == "all" else np.isin(numbers, list(asked))
-    return chosen & (numbers >= first)
+    return chosen & mask_of(point, letter) & (numbers >= first)
 
 
 def layer_sizes(point: Point, options: Options) -> dict[str, int]:
-    """Sizes of the dimensions input, pair and layer."""
+    """Sizes of the dimensions input, pair and layer, and of the rows of an input."""
     inputs = point.inputs.count
-    return {"input": inputs, "pair": inputs * (inputs - 1) // 2, "layer": point.depth + 1}
+    rows = {**row_axes(point, "u"), **row_axes(point, "h")}
+    return {"input": inputs, "pair": inputs * (inputs - 1) // 2, "layer": point.depth + 1, **rows}
 
 
-def layered(values: NDArray[np.float64], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Values of the last layers of 0..depth, (..., n) -> (..., depth + 1), NaN at layers not asked for."""
+def with_rows(variable: Variable, point: Point, letter: str) -> Variable:
+    """A variable with the row axes of a vector between its first dimension and the layers."""
+    first, *rest = variable.dims
+    return replace(variable, dims=(first, *row_axes(point, letter), *rest))
+
+
+def layered(values: NDArray[np.float64], mask: NDArray[np.bool_], point: Point, letter: str) -> NDArray[np.float64]:
+    """Values of the last layers of 0..depth by rows, (N, n, [P,] layers) -> (N, n, *rows, depth + 1).
+
+    NaN at layers not asked for.
+    """
+    values = values.reshape(*values.shape[:2], *row_axes(point, letter).values(), values.shape[-1])
     full = np.full((*values.shape[:-1], mask.size), np.nan)
     full[..., mask.size - values.shape[-1] :] = values
     full[..., ~mask] = np.nan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Set
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from mcnet import architectures
 from mcnet.networks import inputs, tangent
+from mcnet.observables.rows import layers_seen, row_axes
 from mcnet.observables.sample import Sample
 from mcnet.point import Point
 from mcnet.programs import sampled
@@ -37,35 +39,38 @@ def draw(point: Point, seed: int, sampler: str, needs: Set[str], ensemble: Ensem
         keep=keep,
     )
     own = np.zeros(ensemble.count, bool)
-    sample = Sample(backend, _grams(trace, "u", point, 1), _grams(trace, "h", point, 0), own)
+    sample = Sample(backend, _grams(trace, "u", point), _grams(trace, "h", point), own)
     if not backward:
         return sample
     how = Parameterization(point.parameterization, point.train_biases) if "tangent" in needs else None
-    found = trace.backward(how)
-    return _with_deltas(point, sample, trace, found)
+    return _with_deltas(point, sample, trace, trace.backward(how))
 
 
-def _grams(trace: Trace, letter: str, point: Point, first: int) -> Floats:
-    """Products of the rows of layers first..depth, NaN where the program sees none: (N, layers, T, T)."""
+def _grams(trace: Trace, letter: str, point: Point) -> Floats:
+    """Products of the inputs at each of their rows: (N, layers, T, T), with rows (N, layers, P, T, T).
+
+    Of layers 0..depth (of ``u`` from 1 on where layer 0 is not seen); NaN where a layer is not seen.
+    """
     count, backend, t = trace.ensemble.count, trace.ensemble.backend, point.inputs.count
-    layers = []
-    for layer in range(first, point.depth + 1):
-        if (letter, layer) in trace.seen:
-            gram = backend.fetch(trace.gram((letter, layer)))
-            layers.append(np.broadcast_to(gram, (count, *gram.shape[1:])))
-        else:
-            layers.append(np.full((count, t, t), np.nan))
-    return np.stack(layers, axis=1)
+    seen, rows = layers_seen(point, letter), math.prod(row_axes(point, letter).values())
+    grams = np.full((count, point.depth + 1, rows, t, t), np.nan)
+    for layer in np.flatnonzero(seen):
+        whole = backend.fetch(trace.gram((letter, int(layer)))).reshape(-1, t, rows, t, rows)
+        grams[:, layer] = np.einsum("narbr->nrab", whole)
+    first = 0 if seen[0] or letter == "h" else 1
+    return grams[:, first:, 0] if rows == 1 else grams[:, first:]
 
 
 def _with_deltas(point: Point, sample: Sample, trace: Trace, found: Backward) -> Sample:
     backend, count = sample.backend, trace.ensemble.count
-    lengths = np.full((count, point.inputs.count, point.depth), np.nan)
+    rows = math.prod(row_axes(point, "u").values())
+    lengths = np.full((count, point.inputs.count, rows, point.depth), np.nan)
     exponents = np.zeros((count, point.depth))
-    for layer in range(1, point.depth + 1):
-        if ("u", layer) in found.lengths:
-            lengths[..., layer - 1] = backend.fetch(found.lengths["u", layer])[..., 0]
-            exponents[:, layer - 1] = backend.fetch(found.exponents["u", layer])
+    for layer in np.flatnonzero(layers_seen(point, "u")):
+        if layer and ("u", int(layer)) in found.lengths:
+            lengths[..., layer - 1] = backend.fetch(found.lengths["u", int(layer)])
+            exponents[:, layer - 1] = backend.fetch(found.exponents["u", int(layer)])
+    lengths = lengths[:, :, 0] if rows == 1 else lengths
     theta, undefined = found.kernel, np.zeros(count, bool)
     if theta is not None:
         normalized = tangent.normalized(backend, theta, trace.outputs, point.normalization)

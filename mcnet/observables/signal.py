@@ -15,6 +15,7 @@ from mcnet.observables.observable import (
     flag,
     layer_sizes,
     layered,
+    with_rows,
 )
 from mcnet.observables.sample import Sample
 from mcnet.point import Point
@@ -70,23 +71,23 @@ def pairs(inputs: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 def _lengths(point: Point, options: Options, sample: Sample) -> tuple[Values, ...]:
     values = []
-    for plain, first in ((sample.u_overlaps(), 1), (sample.h_overlaps(), 0)):  # (N, layers, T, T)
-        mask = asked_layers(point, options, first)
-        values.append(Values(layered(np.diagonal(plain, axis1=2, axis2=3).swapaxes(1, 2), mask), mask))
+    for plain, letter in ((sample.u_overlaps(), "u"), (sample.h_overlaps(), "h")):  # (N, layers, [P,] T, T)
+        mask = asked_layers(point, options, letter)
+        lengths = np.diagonal(plain, axis1=-2, axis2=-1).swapaxes(1, -1)
+        values.append(Values(layered(lengths, mask, point, letter), mask))
     return tuple(values)
 
 
 def _correlations(point: Point, options: Options, sample: Sample) -> tuple[Values, ...]:
     a, b = pairs(point.inputs.count)
-    mask = asked_layers(point, options, 1)
-    plain = sample.u_overlaps()  # (N, depth, T, T)
+    mask = asked_layers(point, options, "u")
+    plain = sample.u_overlaps()  # (N, depth, [P,] T, T)
     alive = (plain[..., a, a] > 0.0) & (plain[..., b, b] > 0.0)
-    c = sample.correlations()[..., a, b].swapaxes(1, 2)  # (N, pair, depth)
-    defined = np.zeros((*c.shape[:2], mask.size), bool)
-    defined[..., 1:] = alive.swapaxes(1, 2)
-    stored = [Values(layered(c, mask), defined & mask)]
+    c = layered(sample.correlations()[..., a, b].swapaxes(1, -1), mask, point, "u")  # (N, pair, ...)
+    defined = layered(alive.astype(np.float64).swapaxes(1, -1), mask, point, "u") == 1.0
+    stored = [Values(c, defined & mask)]
     if options.get("q_ab", False):
-        stored.append(Values(layered(plain[..., a, b].swapaxes(1, 2), mask), mask))
+        stored.append(Values(layered(plain[..., a, b].swapaxes(1, -1), mask, point, "u"), mask))
     return tuple(stored)
 
 
@@ -101,7 +102,7 @@ OBSERVABLES = {
         options={"layers": LAYERS},
         samplers=("conditioned", "explicit"),
         needs=frozenset({"signal"}),
-        variables=lambda point, options: (_Q, _Q_HAT),
+        variables=lambda point, options: (with_rows(_Q, point, "u"), with_rows(_Q_HAT, point, "h")),
         check=check_layers,
         evaluate=_lengths,
         sizes=layer_sizes,
@@ -111,7 +112,9 @@ OBSERVABLES = {
         options={"layers": LAYERS, "q_ab": flag("also store the overlaps q_ab")},
         samplers=("conditioned", "explicit"),
         needs=frozenset({"signal"}),
-        variables=lambda point, options: (_C, _Q_AB) if options.get("q_ab", False) else (_C,),
+        variables=lambda point, options: tuple(
+            with_rows(variable, point, "u") for variable in ((_C, _Q_AB) if options.get("q_ab", False) else (_C,))
+        ),
         check=_check_pairs,
         evaluate=_correlations,
         sizes=layer_sizes,

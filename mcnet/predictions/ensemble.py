@@ -38,11 +38,11 @@ class Ensemble:
 
         Notes
         -----
-        Rows of one input are independent where they are drawn, and orthogonal where lengths are exact.
+        Rows of one input are drawn independently of each other: orthogonal in the mean.
         """
         inputs = point.inputs
         if inputs.values is not None:
-            values = np.asarray(inputs.values, dtype=np.float64)
+            values = np.asarray(inputs.values, dtype=np.float64).reshape(-1, inputs.dimension)
             return cls(point, values @ values.T / inputs.dimension, False)
         q0, c0 = inputs.q0 or 0.0, inputs.c0 or 0.0
         gram = q0 * np.where(np.eye(inputs.count, dtype=bool), 1.0, c0)

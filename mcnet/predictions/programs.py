@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcnet import architectures
+from mcnet.architectures import Program
 from mcnet.point import Point
 from mcnet.predictions.ensemble import Ensemble
 from mcnet.predictions.registry import Curve, Predictor, Unknown, curve, register
@@ -25,12 +26,11 @@ def of_ensemble(ensemble: Ensemble, inputs: tuple[int, ...]) -> Limit:
     gram = ensemble.gram[np.ix_(rows, rows)]
     if not np.isfinite(gram).all():
         raise Unknown("the Gram matrix of the inputs is unknown")
-    return _limit(ensemble.point, gram.tobytes(), len(rows))
+    return _limit(ensemble.point, architectures.of(ensemble.point), gram.tobytes(), len(rows))
 
 
 @lru_cache(maxsize=64)
-def _limit(point: Point, gram: bytes, rows: int) -> Limit:
-    program = architectures.of(point)
+def _limit(point: Point, program: Program, gram: bytes, rows: int) -> Limit:
     parameters = {**program.parameters.mapping, "outputs": 1 if point.outputs else None}
     return limit(
         program.network,
