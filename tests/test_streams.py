@@ -45,6 +45,12 @@ def test_stream_known_answers() -> None:
     assert uniforms.ravel().tolist() == floats("0x1.b61eaap-1 0x1.dbe3e8p-1 -0x1.31c2ccp-1 -0x1.928abep-3")
 
 
+def test_known_answer_of_drawn_vectors() -> None:
+    found = streams.normals(streams.point_key(0x123456789ABCDEF0, 17), 5, streams.DRAWS, 2, 4, 8)[3, 4:]
+    expected = "-0x1.07fc3ep+0 -0x1.0efd6ep-1 0x1.63ef9cp-3 -0x1.030876p-1"
+    assert [float(x) for x in found] == [float.fromhex(word) for word in expected.split()]
+
+
 def test_digest_of_an_array_of_normals() -> None:
     array = streams.normals(KEY, **PLACE, rows=64, columns=130)
     digest = hashlib.sha256(array.astype("<f4").tobytes()).hexdigest()
@@ -58,8 +64,8 @@ def test_point_key_known_answer() -> None:
 
 def test_constants_are_the_specified_ones() -> None:
     assert streams.STREAM_VERSION == 1
-    roles = ("WEIGHTS", "BIAS", "INPUTS", "LABELS", "FORWARD", "BACKWARD", "PROBES", "GATES")
-    assert [getattr(streams, name) for name in roles] == list(range(8))
+    roles = ("WEIGHTS", "BIAS", "INPUTS", "LABELS", "FORWARD", "BACKWARD", "PROBES", "GATES", "DRAWS")
+    assert [getattr(streams, name) for name in roles] == list(range(9))
     assert streams.BIAS_COLUMN == 2**30
 
 

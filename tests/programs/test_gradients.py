@@ -8,7 +8,10 @@ import numpy as np
 import plain_programs as plain
 import program_zoo as zoo
 import pytest
+from network_points import point
+from same_law import assert_same_law
 
+from mcnet.networks.extremes import TOLERANCE, largest
 from mcnet.programs import rows
 from mcnet.programs.names import ProgramError
 from mcnet.programs.passes import tangents
@@ -127,6 +130,26 @@ def test_jacobians_are_those_of_differences(case: zoo.Case) -> None:
     v, d = rng.normal(size=(1, 2, j.shape[1])), rng.normal(size=(1, 2, j.shape[0]))
     np.testing.assert_allclose(j.product(v)[0], v[0] @ entries.T, atol=1e-12)
     np.testing.assert_allclose(j.transposed(d)[0], d[0] @ entries, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["residual_post", "recurrent"])
+def test_largest_singular_values_by_lanczos_steps(name: str) -> None:
+    """Built: those of the entries, to the tolerance of the steps; asked: the same law, which twice the value is not."""
+    case = zoo.BY_NAME[name]
+    where = point(case.inputs, 20, width=20)
+    key = max(key for key in zoo.run(case, "explicit").seen if key != ("h", 0))
+    found = {}
+    for sampler, seed in (("explicit", 5), ("conditioned", 6)):
+        trace = zoo.run(case, sampler, 400, seed=seed, width=20)
+        j = trace.jacobian(key)
+        found[sampler] = largest(j, where, trace.ensemble)  # type: ignore[arg-type]
+        if sampler == "explicit":
+            exact = np.linalg.svd(j.entries(), compute_uv=False)[:, 0] ** 2
+            np.testing.assert_allclose(found[sampler], exact, rtol=TOLERANCE)
+    asked, built = (np.log(found[sampler]) for sampler in ("conditioned", "explicit"))
+    assert_same_law(asked, built, name)
+    with pytest.raises(AssertionError, match="twice"):
+        assert_same_law(asked + np.log(2), built, "twice")
 
 
 def test_a_kernel_without_pairs_of_questions_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
