@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     import xarray
 
 MAX_INPUTS = 4  # with more, the first four inputs and the pairs between them are analysed
+MAX_ENTRIES = 2**25  # of the Gram matrices of all points together; beyond, those of the first inputs
 MAX_LAYERS = 12  # layers that enter tables and covariances; curves show all
 
 LAW = tuple(each.name for each in COORDINATES if each.name not in ("width", "input_dimension"))
@@ -42,6 +45,7 @@ class Setting:
     gram : (T, T) array or None
         Gram x.x/M_0 of the inputs: exact for single and pair and for inputs that are fixed; of the law of the inputs
         if they are drawn anew for every network.
+        Of the first inputs where all would be too many (:data:`MAX_ENTRIES`).
     fluctuating : bool
         Whether the Gram differs from network to network.
     tangent : str
@@ -81,8 +85,11 @@ class Setting:
     @property
     def exchangeable(self) -> bool:
         """Whether there are more than two inputs, all of one length and one overlap."""
-        gram, t = self.gram, self.inputs
-        return t > 2 and bool(np.allclose(gram, np.where(np.eye(t, dtype=bool), gram[0, 0], gram[0, 1]), rtol=1e-12))
+        if self.inputs <= 2 or (len(self.gram) < self.inputs and not _by_law(self.law)):
+            return False
+        own, overlap = self.gram[0, 0], self.gram[0, 1]
+        rows = ((row, np.where(np.arange(row.size) == t, own, overlap)) for t, row in enumerate(self.gram))
+        return all(np.allclose(row, wanted, rtol=1e-12) for row, wanted in rows)
 
     @property
     def input_ratio(self) -> float | None:
@@ -157,7 +164,8 @@ def settings(tree: xarray.DataTree) -> tuple[Setting, ...]:
     """The points of a dataset, in its order."""
     root = tree.to_dataset()
     known = attributes.known_activations(root.attrs)
-    grams = root["input_gram"].values if "input_gram" in root else None
+    grams = root.get("input_gram")
+    most = max(MAX_INPUTS, math.isqrt(MAX_ENTRIES // max(1, root.sizes["point"])))
     names = (*LAW, *attributes.keys(root.attrs))
     result = []
     for i in range(root.sizes["point"]):
@@ -172,7 +180,7 @@ def settings(tree: xarray.DataTree) -> tuple[Setting, ...]:
                 networks=int(root["n_networks"].values[i]),
                 activation=known.get(label) or activations.get(label),
                 law=law,
-                gram=_gram(law, None if grams is None else grams[i]),
+                gram=_gram(law, None if grams is None else grams[i, :most, :most], most),
                 fluctuating=law["fresh"] and law["input_kind"] not in _EXACT_KINDS,
                 tangent=_tangent(tree, law),
             )
@@ -196,7 +204,7 @@ def families(points: Sequence[Setting]) -> tuple[Family, ...]:
             continue
         apart: dict[str, list[Setting]] = {}  # several sets of inputs at one width
         for point in group:
-            gram = np.round(point.gram, 12).tolist()
+            gram = hashlib.sha256(np.round(point.gram, 12).tobytes()).hexdigest()
             apart.setdefault(json.dumps([point.input_dimension / point.width, gram]), []).append(point)
         found += apart.values()
     return tuple(Family(tuple(sorted(group, key=lambda point: point.width))) for group in found)
@@ -225,8 +233,7 @@ def reader(tree: xarray.DataTree, setting: Setting, sources: Sequence[Source]) -
             arrays += [(of_point.isel(pick), unit) for pick in source.picks(setting, variable.dims[2:]).values()]
             continue
         inner = "pair" if "pair" in variable.dims else "input"
-        every = list(_all_indices(variable.dims, setting.inputs))
-        places = [every.index(index) for index in _indices(variable.dims, setting.inputs)]
+        places = [_place(index, setting.inputs) for index in _indices(variable.dims, setting.inputs)]
         rows = {dim: 0 for dim in of_point.dims if dim not in ("network", inner, "layer")}  # positions: the first
         array = of_point.isel(rows).transpose("network", inner, "layer")
         arrays.append((array.isel({inner: places, "layer": slice(source.first_layer, setting.depth + 1)}), unit))
@@ -256,20 +263,28 @@ def _measured(tree: xarray.DataTree, sources: Sequence[Source]) -> Iterator[tupl
             yield source, tree[source.group].to_dataset()[source.variable]
 
 
-def _all_indices(dims: Sequence[Any], inputs: int) -> Iterator[tuple[int, ...]]:
-    """Inputs (a,) or pairs (a, b), a < b, in the order of the dataset."""
-    yield from combinations(range(inputs), 2 if "pair" in dims else 1)
-
-
 def _indices(dims: Sequence[Any], inputs: int) -> list[tuple[int, ...]]:
-    """Those that are analysed."""
-    return [index for index in _all_indices(dims, inputs) if max(index) < MAX_INPUTS]
+    """Inputs (a,) or pairs (a, b), a < b, that are analysed."""
+    return list(combinations(range(min(inputs, MAX_INPUTS)), 2 if "pair" in dims else 1))
 
 
-def _gram(law: dict[str, Any], stored: Floats | None) -> Floats:
-    """Gram of the inputs, or of their law; NaN where the dataset does not say it."""
-    count = int(law["inputs"])
-    if law["input_kind"] in _EXACT_KINDS or law["fresh"]:
+def _place(index: tuple[int, ...], inputs: int) -> int:
+    """Where an input, or a pair in lexicographic order, stands among all of them."""
+    if len(index) == 1:
+        return index[0]
+    a, b = index
+    return a * inputs - a * (a + 1) // 2 + b - a - 1
+
+
+def _by_law(law: dict[str, Any]) -> bool:
+    """Whether the Gram matrix of the inputs follows from their law."""
+    return law["input_kind"] in _EXACT_KINDS or bool(law["fresh"])
+
+
+def _gram(law: dict[str, Any], stored: xarray.DataArray | None, most: int) -> Floats:
+    """Gram of the inputs, or of their law; NaN where the dataset does not say it. Of the first ``most`` inputs."""
+    count = min(int(law["inputs"]), MAX_INPUTS if _by_law(law) else most)
+    if _by_law(law):
         q0, c0 = (np.nan if law[name] is None else float(law[name]) for name in ("q0", "c0"))
         return q0 * np.where(np.eye(count, dtype=bool), 1.0, c0)
     return np.full((count, count), np.nan) if stored is None else np.asarray(stored[:count, :count], dtype=np.float64)

@@ -213,7 +213,7 @@ class Theory:
         law = setting.law
         gram = setting.gram[:2, :2] if setting.exchangeable else setting.gram
         entries = (setting.depth + 1) * gram.size
-        if entries > LARGEST:
+        if entries > LARGEST or (not setting.exchangeable and len(gram) < setting.inputs):
             raise ValueError(
                 f"the kernel of {setting.inputs} inputs of unequal overlaps through {setting.depth} layers is too large"
             )
