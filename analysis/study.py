@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from mcnet_analysis.statistics.estimate import Floats
 
-from mcnet import activations
+from mcnet import activations, architectures
 from mcnet.activations.table import Activation
 from mcnet.coordinates import COORDINATES, DENSE
 from mcnet.dataset import attributes
@@ -73,14 +73,21 @@ class Setting:
 
     @property
     def keys(self) -> dict[str, Any]:
-        """The keys of the architecture."""
-        return {name: value for name, value in self.law.items() if name not in LAW and value is not None}
+        """The keys of the architecture, as plain values."""
+        named = {name: value for name, value in self.law.items() if name not in LAW and value not in (None, "")}
+        return {name: _parsed(value) for name, value in named.items()}
 
     @property
     def why_no_theory(self) -> str | None:
         """Why theory has nothing to say about these networks at all, or None."""
         architecture = self.law["architecture"]
         return None if architecture == DENSE else f'there is no theory of the architecture "{architecture}"'
+
+    @property
+    def why_unknown(self) -> str | None:
+        """Why nobody knows these networks, or None: their architecture is not registered."""
+        known = self.law["architecture"] in architectures.names()
+        return None if known else f'there is no theory of the architecture "{self.law["architecture"]}"'
 
     @property
     def exchangeable(self) -> bool:
@@ -297,6 +304,13 @@ def _tangent(tree: xarray.DataTree, law: dict[str, Any]) -> str:
     kernel = tree["ntk"].to_dataset() if "ntk" in tree.children else {}
     averaged = (law["outputs"] or 1) > 1 and "ntk" in kernel and len(kernel["ntk"].dims) == 4  # point, network, a, b
     return "mean" if averaged else "entries"
+
+
+def _parsed(value: Any) -> Any:
+    """A key from its column: lists and tables are stored as JSON, whole numbers among others as floats."""
+    if isinstance(value, str) and value[:1] in ("[", "{"):
+        return json.loads(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _plain(value: Any) -> Any:

@@ -200,7 +200,7 @@ def _notes(family: Family, columns: Sequence[Column], measured: Sequence[Moments
     """What a reader must know: what cannot be compared and why, undefined values, an expansion out of its range."""
     notes = []
     first = family.first
-    reason = theory.why_no_limit(first)
+    reason = theory.why_no_limit(first) if first.why_no_theory is None else theory.why_nothing(first)
     if reason is not None:
         notes.append(f"nothing predicted: {reason}")
     else:

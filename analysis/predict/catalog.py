@@ -2,34 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from mcnet_analysis.predict import registered
 from mcnet_analysis.predict.prediction import Curve, Observable, Predicted, Theory
 from mcnet_analysis.predict.signal import SIGNAL
 from mcnet_analysis.predict.tangent import TANGENT
 from mcnet_analysis.study import Column, Setting
 
-OBSERVABLES: dict[str, Observable] = {observable.name: observable for observable in (*SIGNAL, *TANGENT)}
+_OWN: dict[str, Observable] = {observable.name: observable for observable in (*SIGNAL, *TANGENT)}
+
+
+class _All(Mapping[str, Observable]):
+    """Those of mcnet, and what plug-ins have registered by now."""
+
+    def __getitem__(self, name: str) -> Observable:
+        return _OWN[name] if name in _OWN else registered.observables()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**_OWN, **registered.observables()})
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+OBSERVABLES: Mapping[str, Observable] = _All()
 
 
 def predict(theory: Theory, setting: Setting, columns: Sequence[Column]) -> Predicted:
-    """Predictions for columns at a setting; NaN, and the reason, where theory has none."""
-    no_limit, no_coefficients = theory.why_no_limit(setting), theory.why_no_coefficients(setting)
+    """Predictions for columns at a setting; NaN, and the reason, where theory has none.
+
+    Of dense networks by the theory of those; of others, and of what plug-ins register, by whom the registry names.
+    """
+    no_coefficients = theory.why_no_coefficients(setting)
     curves: dict[tuple[str, tuple[int, ...]], Curve] = {}
     table = np.full((6, len(columns)), np.nan)
     table[3:5], table[5] = 0.0, np.inf
-    reasons = [no_limit or no_coefficients or ""] * len(columns)
-    if no_limit is None:
-        for j, column in enumerate(columns):
-            place = (column.observable, column.inputs)
-            if place not in curves:
-                curves[place] = OBSERVABLES[column.observable].curve(theory, setting, column.inputs)
-            curve = curves[place]
-            table[:5, j] = [values[column.layer or 0] for values in curve[:5]]
-            table[5, j] = curve.room
-            reasons[j] = reasons[j] or curve.why_not
-        if no_coefficients is not None:
-            table[1:3] = np.nan
-            table[3:5] = 0.0
+    reasons: list[str] = []
+    for j, column in enumerate(columns):
+        ours = setting.why_no_theory is None and column.observable in _OWN
+        no_limit = theory.why_no_limit(setting) if ours else theory.why_nothing(setting)
+        reasons.append(no_limit or no_coefficients or "")
+        if no_limit is not None:
+            continue
+        place = (column.observable, column.inputs)
+        if place not in curves:
+            function = _OWN[column.observable].curve if ours else registered.curve(column.observable)
+            curves[place] = function(theory, setting, column.inputs)
+        curve = curves[place]
+        layer = column.layer or 0
+        table[:5, j] = [values[layer if len(values) > 1 else 0] for values in curve[:5]]
+        table[5, j] = curve.room
+        reasons[j] = reasons[j] or curve.why_not
+    if no_coefficients is not None:
+        table[1:3] = np.nan
+        table[3:5] = 0.0
     return Predicted(table[0], table[1], table[2], table[3] > 0, table[4] > 0, table[5], tuple(reasons))

@@ -143,18 +143,24 @@ class Theory:
 
     def why_no_limit(self, setting: Setting) -> str | None:
         """Why nothing is predicted for a setting, or None."""
-        if "mean-field" not in self.orders and "1/M" not in self.orders:
-            return "neither mean-field nor 1/M is among the theories asked for"
-        if setting.why_no_theory is not None:
-            return setting.why_no_theory
-        if setting.fluctuating and setting.input_dimension != setting.width:
-            return "fresh random inputs of a fixed dimension fluctuate at every width"
-        if not np.isfinite(setting.gram).all():
-            return "the Gram matrix of the inputs is unknown"
+        if (reason := self.why_nothing(setting)) is not None:
+            return reason
         try:  # kept, and asked for again anyway
             self.coefficients(setting, (0, 1) if setting.inputs > 1 else (0,))
         except ValueError as error:
             return str(error)
+        return None
+
+    def why_nothing(self, setting: Setting) -> str | None:
+        """Why no theory at all has an answer at a setting, or None."""
+        if "mean-field" not in self.orders and "1/M" not in self.orders:
+            return "neither mean-field nor 1/M is among the theories asked for"
+        if setting.why_unknown is not None:
+            return setting.why_unknown
+        if setting.fluctuating and setting.input_dimension != setting.width:
+            return "fresh random inputs of a fixed dimension fluctuate at every width"
+        if not np.isfinite(setting.gram).all():
+            return "the Gram matrix of the inputs is unknown"
         return None
 
     def why_no_coefficients(self, setting: Setting) -> str | None:

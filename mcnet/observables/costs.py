@@ -188,6 +188,8 @@ def seconds(point: Point, needs: frozenset[str], sampler: str, by_kernel: bool) 
     if "tangent" in needs:
         rows = inputs * (point.outputs or 1)
         total += point.depth * (3e-11 * width + 3e-9) * rows**2 + 3e-10 * rows**3
+    if "vectors" in needs:
+        total += 4e-9 * point.depth * width * inputs
     if "products" in needs:
         total += 3e-9 * point.depth * width * inputs * (2 * (point.outputs or 1) + inputs) * 20
     if "jacobian" in needs:

@@ -25,6 +25,7 @@ from mcnet.kernels.basis import DIFFERENCES, INPUTS, Basis
 from mcnet.kernels.reference import NARROW
 from mcnet.networks import inputs
 from mcnet.observables import costs, programs
+from mcnet.observables.catalog import OBSERVABLES
 from mcnet.observables.sample import Sample, chain, draw, ensemble_of, tangent_chain
 from mcnet.point import Point
 from mcnet.request import Request
@@ -161,7 +162,12 @@ class Drawing:
             return chain(point, seed, ensemble)
         keep = costs.keeps_matrices(point, way.precision)
         one = draw if point.architecture == DENSE else programs.draw
-        return one(point, seed, self._sampler, self._needs, ensemble, keep)
+        collected = {
+            name: OBSERVABLES[name].collector(point, options)
+            for name, options in self._request.measures.items()
+            if OBSERVABLES[name].collect is not None
+        }
+        return one(point, seed, self._sampler, self._needs, ensemble, keep, collected)
 
     def _lost(self, sample: Sample, way: Way) -> NDArray[np.bool_]:
         """Networks with lengths that are not right, (N,)."""

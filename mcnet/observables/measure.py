@@ -12,7 +12,7 @@ from mcnet import architectures
 from mcnet.backend import Backend, one_thread
 from mcnet.errors import McnetError
 from mcnet.observables import costs
-from mcnet.observables.catalog import OBSERVABLES
+from mcnet.observables.catalog import OBSERVABLES, require_shapes
 from mcnet.observables.drawing import Drawing, Way, ways
 from mcnet.observables.observable import Observable, Options, Values
 from mcnet.observables.sample import Sample
@@ -69,11 +69,7 @@ def measure(point: Point, request: Request, start: int, stop: int, backend: Back
     with one_thread(), np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below, with its name
         for first, last, sample in _samples(point, request, start, stop, backend):
             _check_underflow(sample, point, request, first)
-            values = [
-                (variable, part)
-                for observable, options, variables in asked
-                for variable, part in zip(variables, observable.evaluate(point, options, sample), strict=True)
-            ]
+            values = [pair for entry in asked for pair in _evaluated(entry, point, sample, last - first)]
             for variable, part in values:
                 _check_finite(variable, part, point, request, first, last)
             parts.append([part.values for _, part in values])
@@ -82,6 +78,15 @@ def measure(point: Point, request: Request, start: int, stop: int, backend: Back
         Measured(variable, sum(pieces) if variable.per_shard else np.concatenate(pieces))
         for variable, pieces in zip(variables, map(list, zip(*parts, strict=True)), strict=True)
     ]
+
+
+def _evaluated(asked: _Asked, point: Point, sample: Sample, networks: int) -> list[tuple[Variable, Values]]:
+    """The variables of an observable with their numbers; those of a plug-in are looked at first."""
+    observable, options, variables = asked
+    found = observable.evaluate(point, options, sample)
+    if observable.collect is not None:
+        require_shapes(observable, point, options, variables, found, networks)
+    return list(zip(variables, found, strict=True))
 
 
 def resolve_sampler(point: Point, request: Request) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mcnet.coordinates import DENSE
+from mcnet.errors import UsageError
 from mcnet.observables.rows import mask_of, row_axes
 from mcnet.point import Point
 from mcnet.variables import Variable
@@ -52,6 +53,41 @@ class Values(NamedTuple):
     defined: NDArray[np.bool_]
 
 
+class Collector(Protocol):
+    """What an observable notes of N networks of a point while they are sampled."""
+
+    def see(self, name: str, layer: int, rows: NDArray[Any]) -> None:
+        """A vector that passes by: ``("u", l)`` or ``("h", l)``, of the inputs themselves, (N, T, *rows, M)."""
+        ...
+
+    def values(self) -> tuple[Values, ...]:
+        """One :class:`Values` per variable, after everything was seen."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Guarded:
+    """A collector whose failures carry the name of its observable."""
+
+    name: str
+    collector: Collector
+
+    def see(self, name: str, layer: int, rows: NDArray[Any]) -> None:
+        """As :class:`Collector`."""
+        self._call(self.collector.see, name, layer, rows)
+
+    def values(self) -> tuple[Values, ...]:
+        """As :class:`Collector`."""
+        found: tuple[Values, ...] = self._call(self.collector.values)
+        return found
+
+    def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except (ArithmeticError, AttributeError, LookupError, NameError, TypeError, ValueError) as error:
+            raise UsageError(f'observable "{self.name}": fails: {type(error).__name__}: {error}') from error
+
+
 @dataclass(frozen=True)
 class Observable:
     """A measure as ``[measure]`` names it.
@@ -75,6 +111,9 @@ class Observable:
         ``(point, options)`` -> size of each dimension of its variables.
     limitation : str
         Why a sampler is not among them and what to do instead, as a sentence.
+    collect : callable or None
+        ``(point, options)`` -> a :class:`Collector`, where it reads vectors themselves; needs ``vectors``, and there
+        is nothing to evaluate.
     """
 
     name: str
@@ -86,6 +125,12 @@ class Observable:
     evaluate: Callable[[Point, Options, Any], tuple[Values, ...]]
     sizes: Callable[[Point, Options], Mapping[str, int]]
     limitation: str = ""
+    collect: Callable[[Point, Options], Collector] | None = None
+
+    def collector(self, point: Point, options: Options) -> Collector:
+        """A new collector for some networks of a point."""
+        assert self.collect is not None, "asked of observables that collect"
+        return _Guarded(self.name, self.collect(point, options))
 
     def unfit(self, point: Point) -> list[str]:
         """Why it is not read off networks of this architecture; empty if it is."""
@@ -94,7 +139,7 @@ class Observable:
         return [f'it is read off dense networks, not off "{point.architecture}"']
 
 
-PROGRAMS = frozenset({"signal", "errors", "tangent"})
+PROGRAMS = frozenset({"signal", "errors", "tangent", "vectors"})
 """Needs that every architecture meets."""
 
 

@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mcnet import architectures
 from mcnet.networks import inputs, tangent
+from mcnet.observables.observable import Collector
 from mcnet.observables.rows import layers_seen, row_axes
 from mcnet.observables.sample import Sample
 from mcnet.point import Point
-from mcnet.programs import sampled
+from mcnet.programs import rows, sampled
+from mcnet.programs.names import INPUT, Key
 from mcnet.programs.questions import Parameterization
+from mcnet.programs.tape import Vector
 from mcnet.programs.trace import Backward, Trace
 from mcnet.weights.laws import Ensemble
 
 Floats = NDArray[np.float64]
 
 
-def draw(point: Point, seed: int, sampler: str, needs: Set[str], ensemble: Ensemble, keep: bool) -> Sample:
+def draw(
+    point: Point,
+    seed: int,
+    sampler: str,
+    needs: Set[str],
+    ensemble: Ensemble,
+    keep: bool,
+    collected: Mapping[str, Collector] | None = None,
+) -> Sample:
     """The networks of an ensemble; parameters as :func:`mcnet.observables.sample.draw`."""
     program, backend = architectures.of(point), ensemble.backend
     backward = bool(needs & {"errors", "tangent"})
@@ -37,13 +49,25 @@ def draw(point: Point, seed: int, sampler: str, needs: Set[str], ensemble: Ensem
         sampler,
         backward=backward,
         keep=keep,
+        observe=partial(_show, collected, ensemble) if collected else None,
     )
     own = np.zeros(ensemble.count, bool)
-    sample = Sample(backend, _grams(trace, "u", point), _grams(trace, "h", point), own)
+    sample = Sample(backend, _grams(trace, "u", point), _grams(trace, "h", point), own, collected=collected or {})
     if not backward:
         return sample
     how = Parameterization(point.parameterization, point.train_biases) if "tangent" in needs else None
     return _with_deltas(point, sample, trace, trace.backward(how))
+
+
+def _show(collected: Mapping[str, Collector], ensemble: Ensemble, key: Key, v: Vector) -> None:
+    """Let collectors see a vector, (N or 1, T, P, M) in the difference basis."""
+    name, *layer = key
+    if name not in ("u", "h") or len(layer) != 1 or INPUT not in v.axes:
+        return
+    plain = ensemble.backend.fetch(rows.to_plain(ensemble.backend.xp, v.value))
+    plain = plain.reshape(plain.shape[0], *v.axes.values(), plain.shape[-1])
+    for collector in collected.values():
+        collector.see(str(name), int(layer[0]), np.broadcast_to(plain, (ensemble.count, *plain.shape[1:])))
 
 
 def _grams(trace: Trace, letter: str, point: Point) -> Floats:
@@ -52,25 +76,25 @@ def _grams(trace: Trace, letter: str, point: Point) -> Floats:
     Of layers 0..depth (of ``u`` from 1 on where layer 0 is not seen); NaN where a layer is not seen.
     """
     count, backend, t = trace.ensemble.count, trace.ensemble.backend, point.inputs.count
-    seen, rows = layers_seen(point, letter), math.prod(row_axes(point, letter).values())
-    grams = np.full((count, point.depth + 1, rows, t, t), np.nan)
+    seen, per_input = layers_seen(point, letter), math.prod(row_axes(point, letter).values())
+    grams = np.full((count, point.depth + 1, per_input, t, t), np.nan)
     for layer in np.flatnonzero(seen):
-        whole = backend.fetch(trace.gram((letter, int(layer)))).reshape(-1, t, rows, t, rows)
+        whole = backend.fetch(trace.gram((letter, int(layer)))).reshape(-1, t, per_input, t, per_input)
         grams[:, layer] = np.einsum("narbr->nrab", whole)
     first = 0 if seen[0] or letter == "h" else 1
-    return grams[:, first:, 0] if rows == 1 else grams[:, first:]
+    return grams[:, first:, 0] if per_input == 1 else grams[:, first:]
 
 
 def _with_deltas(point: Point, sample: Sample, trace: Trace, found: Backward) -> Sample:
     backend, count = sample.backend, trace.ensemble.count
-    rows = math.prod(row_axes(point, "u").values())
-    lengths = np.full((count, point.inputs.count, rows, point.depth), np.nan)
+    per_input = math.prod(row_axes(point, "u").values())
+    lengths = np.full((count, point.inputs.count, per_input, point.depth), np.nan)
     exponents = np.zeros((count, point.depth))
     for layer in np.flatnonzero(layers_seen(point, "u")):
         if layer and ("u", int(layer)) in found.lengths:
             lengths[..., layer - 1] = backend.fetch(found.lengths["u", int(layer)])
             exponents[:, layer - 1] = backend.fetch(found.exponents["u", int(layer)])
-    lengths = lengths[:, :, 0] if rows == 1 else lengths
+    lengths = lengths[:, :, 0] if per_input == 1 else lengths
     theta, undefined = found.kernel, np.zeros(count, bool)
     if theta is not None:
         normalized = tangent.normalized(backend, theta, trace.outputs, point.normalization)

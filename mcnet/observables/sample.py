@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from mcnet.networks import dense, inputs, tangent
 from mcnet.networks.jacobian import Spectrum
 from mcnet.networks.kernel_operator import KernelOperator
 from mcnet.networks.spectra import PARTS, Spectra
+from mcnet.observables.observable import Collector
 from mcnet.point import Point
 from mcnet.weights.laws import AbstractMatrix, Array, Ensemble
 
@@ -53,6 +54,8 @@ class Sample:
         Largest eigenvalue of J J^T.
     fisher : ndarray, shape (N, M)
         Eigenvalues of the conditional Fisher information, the largest first.
+    collected : mapping of str to Collector
+        What observables noted for themselves, by their names.
     """
 
     backend: Backend
@@ -67,6 +70,7 @@ class Sample:
     jacobian: Spectrum | None = None
     jacobian_top: Floats | None = None
     fisher: Floats | None = None
+    collected: Mapping[str, Collector] = field(default_factory=dict)
 
     def u_overlaps(self) -> Floats:
         """u.u/M of the inputs themselves, (N, depth, T, T)."""
@@ -161,7 +165,15 @@ def _with_inputs(start: Floats, h_gram: Floats) -> Floats:
     return np.moveaxis(memory, -1, 0)
 
 
-def draw(point: Point, seed: int, sampler: str, needs: Set[str], ensemble: Ensemble, keep: bool) -> Sample:
+def draw(
+    point: Point,
+    seed: int,
+    sampler: str,
+    needs: Set[str],
+    ensemble: Ensemble,
+    keep: bool,
+    collected: Mapping[str, Collector] | None = None,
+) -> Sample:
     """The networks of an ensemble, forward and, where errors are needed, backward.
 
     Parameters
@@ -176,14 +188,18 @@ def draw(point: Point, seed: int, sampler: str, needs: Set[str], ensemble: Ensem
     ensemble : Ensemble
     keep : bool
         Whether explicit matrices stay in memory between the two passes.
+    collected : mapping of str to Collector
+        Those that see every layer as it passes by.
     """
     backend, basis = ensemble.backend, ensemble.basis
+    collected = collected or {}
     xp = backend.xp
     backward = bool(needs & {"errors", "tangent", "products"})
     x = inputs.rows(point, seed, ensemble.start, ensemble.stop, backend, basis)
     h, f = xp.astype(x, ensemble.dtype), None
     u_grams: list[Array] = []
     h_grams = [dense.gram(xp, x, basis)]
+    _show(collected, "h", 0, h, ensemble)
     weights, slopes = [], []
     spectra = Spectra(point, seed, ensemble, needs)
     keep = keep or (bool(needs & PARTS) and not backward)  # every layer is multiplied twice, and soon free
@@ -194,6 +210,8 @@ def draw(point: Point, seed: int, sampler: str, needs: Set[str], ensemble: Ensem
             below = h
             u, h, slope, u_gram, h_gram = dense.activity(point, matrix, below, backend, basis, slopes=backward)
             spectra.add(matrix, below, u)
+            _show(collected, "u", len(u_grams) + 1, u, ensemble)
+            _show(collected, "h", len(u_grams) + 1, h, ensemble)
             u_grams.append(u_gram)
             h_grams.append(h_gram)
             if slope is not None:
@@ -206,11 +224,21 @@ def draw(point: Point, seed: int, sampler: str, needs: Set[str], ensemble: Ensem
         u_gram=np.stack([_all(backend.fetch(part), count) for part in u_grams], axis=1),
         h_gram=np.stack([_all(backend.fetch(part), count) for part in h_grams], axis=1),
         own=np.full(count, not basis.differences),
+        collected=collected,
     )
     sample = replace(sample, **spectra.found())
     if backward:
         sample = _with_errors(point, sample, weights, slopes, h_grams, f, needs, ensemble)
     return sample
+
+
+def _show(collected: Mapping[str, Collector], name: str, layer: int, rows: Array, ensemble: Ensemble) -> None:
+    """Let collectors see a layer, (N or 1, T, M) in the basis of the ensemble."""
+    if collected:
+        xp, backend = ensemble.backend.xp, ensemble.backend
+        plain = backend.fetch(ensemble.basis.to_inputs(xp, rows))
+        for collector in collected.values():
+            collector.see(name, layer, np.broadcast_to(plain, (ensemble.count, *plain.shape[1:])))
 
 
 def _with_errors(
