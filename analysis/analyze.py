@@ -22,7 +22,7 @@ from mcnet_analysis.sampling import Sampling, sampling
 from mcnet_analysis.statistics import scaling
 from mcnet_analysis.statistics.verdict import Verdict, combine
 
-from mcnet import plugins
+from mcnet import files, plugins
 from mcnet.dataset import attributes as dataset_attributes
 from mcnet.dataset import plan
 from mcnet.errors import DataError, UsageError
@@ -167,7 +167,7 @@ def analyze(directory: str | os.PathLike[str] | xarray.DataTree, quiet: bool = T
     analysis = judged(directory, quiet)
     document = plain(analysis.document)
     if isinstance(directory, str | os.PathLike):
-        replace_file(beside(directory, "analysis.json"), json.dumps(document, indent=1, allow_nan=False) + "\n")
+        files.write(beside(directory, "analysis.json"), json.dumps(document, indent=1, allow_nan=False) + "\n")
     return dict(document)
 
 
@@ -303,13 +303,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.10g}") if math.isfinite(value) else None
     return value
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ one tree in memory need its analysis once: ``judged = mcnet.judge(tree)``, then 
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from mcnet_analysis.draw.style import STYLE, Drawing
 from mcnet_analysis.judge.family import Judged
 from mcnet_analysis.judge.spectra import FamilySpectra
 
+from mcnet import files
 from mcnet.errors import UsageError
 
 if TYPE_CHECKING:
@@ -91,14 +93,15 @@ def save(source: Source, folder: str | os.PathLike[str], format: str = "svg") ->
         raise UsageError(f'figures in the format "{format}": choose {", ".join(FORMATS[:-1])} or {FORMATS[-1]}.')
     place = Path(folder)
     found = _every(source)
-    place.mkdir(parents=True, exist_ok=True)
-    files = []
+    files.make_folder(place, may_be_link=True)
+    paths = []
     for number, drawing in enumerate(found, 1):
-        files.append(place / f"{number:02d}-{drawing.name}.{format}")
+        paths.append(place / f"{number:02d}-{drawing.name}.{format}")
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(format)
         with rc_context({**STYLE, "svg.hashsalt": drawing.name}):
-            drawing.figure.savefig(files[-1], format=format, dpi=200, metadata=metadata)
-    return files
+            drawing.figure.savefig(content := io.BytesIO(), format=format, dpi=200, metadata=metadata)
+        files.write(paths[-1], content.getvalue())
+    return paths
 
 
 def _every(source: Source) -> list[Drawing]:

@@ -9,13 +9,15 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from mcnet_analysis import plot
-from mcnet_analysis.analyze import Analysis, beside, judge_directory, replace_file
+from mcnet_analysis.analyze import Analysis, beside, judge_directory
 from mcnet_analysis.draw.all import drawings
 from mcnet_analysis.draw.laws import describe
 from mcnet_analysis.draw.sampling import sampling_table
 from mcnet_analysis.draw.spectrum_table import moment_table, spectrum_table
 from mcnet_analysis.draw.style import svg
 from mcnet_analysis.judge.table import FAR, Row
+
+from mcnet import files
 
 REJECTED, DOUBTFUL = 1e-4, 0.01
 ROWS = 60
@@ -64,9 +66,11 @@ def write(directory: str | os.PathLike[str], quiet: bool = True, figures: str | 
     """
     analysis = judge_directory(directory, quiet)
     path = beside(directory, "report.html")
-    replace_file(path, render(analysis))
+    files.write(path, render(analysis))
     if figures is not None:
-        plot.save(analysis, beside(directory, "figures"), figures)
+        folder = beside(directory, "figures")
+        files.make_folder(folder)
+        plot.save(analysis, folder, figures)
     return path
 
 

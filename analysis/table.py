@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mcnet_analysis.analyze import Analysis, judged, plain, replace_file
+from mcnet_analysis.analyze import Analysis, judged, plain
 from mcnet_analysis.draw.text import number, with_error
+
+from mcnet import files
 
 if TYPE_CHECKING:
     import pandas
@@ -54,7 +56,7 @@ class Table:
         writer.writerow(self.columns)
         writer.writerows(["" if cell is None else cell for cell in row] for row in self.rows)
         if path is not None:
-            replace_file(Path(path), text.getvalue())
+            files.write(Path(path), text.getvalue())
         return text.getvalue()
 
     def to_latex(self, path: str | os.PathLike[str] | None = None) -> str:
@@ -67,7 +69,7 @@ class Table:
             lines.append(" & ".join(_cell(name, entry) for name in shown) + r" \\")
         text = "\n".join([*lines, r"\hline", r"\end{tabular}"]) + "\n"
         if path is not None:
-            replace_file(Path(path), text)
+            files.write(Path(path), text)
         return text
 
 
@@ -117,13 +119,13 @@ def fits(source: Source) -> Table:
 def save(source: Source, folder: str | os.PathLike[str], latex: bool = False) -> list[Path]:
     """Write comparisons, coefficients and fits as CSV (or LaTeX) files into a folder; the paths."""
     document, place = _document(source), Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
-    files = []
+    files.make_folder(place, may_be_link=True)
+    paths = []
     for make in (comparisons, coefficients, fits):
-        files.append(place / f"{make.__name__}.{'tex' if latex else 'csv'}")
+        paths.append(place / f"{make.__name__}.{'tex' if latex else 'csv'}")
         table = make(document)
-        (table.to_latex if latex else table.to_csv)(files[-1])
-    return files
+        (table.to_latex if latex else table.to_csv)(paths[-1])
+    return paths
 
 
 def _document(source: Source) -> Mapping[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from mcnet.plan.format import sealed
+
 
 def study(
     *, widths: tuple[int, ...] = (8, 16), networks: int = 40, batch: int | None = 16, seed: int = 5
@@ -18,3 +20,8 @@ def study(
         "sampling": {"networks": networks, "seed": seed, **({} if batch is None else {"batch": batch})},
         "measure": {"q": {}, "c": {}},
     }
+
+
+def resealed(text: str) -> str:
+    """A plan or a round that was changed, its checksum made right again."""
+    return sealed(text.rpartition(',\n "checksum"')[0] + "\n}")

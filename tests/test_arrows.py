@@ -18,7 +18,7 @@ BASE = {"activations", "coordinates", "errors", "point", "request", "streams", "
 ALLOWED: dict[str, set[str]] = {
     "base": set(),
     "theory": {"programs"},
-    "kernels": {"backend"},
+    "kernels": {"backend", "files"},
     "backend": {"kernels"},
     "weights": {"backend", "kernels"},
     "networks": {"weights", "backend", "kernels"},

@@ -79,9 +79,10 @@ def scenario(data: bytes) -> None:
 def plan(data: bytes) -> None:
     """Values of plan.json that were changed, as a resumed run and ``mcnet status`` read them."""
     from mcnet.engine import status
+    from mcnet.plan.format import sealed
     from mcnet.plan.plan import Plan
 
-    text = json.dumps(changed_plan(Choices(data)))
+    text = sealed(json.dumps(changed_plan(Choices(data))))
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "plan.json").write_text(text)
         try:

@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mcnet import files
 from tools import soak_damage
 from tools.soak_disk import Disk, enter_namespace
 
@@ -234,7 +235,7 @@ class Soak:
             return f"{len(lost)} shards lost, {len(more)} too many"
         if shards != truth.shards or content != truth.content:
             return "other numbers"
-        left = [path.name for path in directory.rglob("*.tmp") if socket.gethostname() + "." in path.name]
+        left = [path.name for path in directory.rglob(f".mcnet-{files.owner()}-*.tmp")]
         return f"left behind: {left}" if left else ""
 
     def _remove_bad(self, directory: Path) -> None:

@@ -14,9 +14,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from mcnet import provenance
+from mcnet import files, provenance
 from mcnet.commands.text import duration, size
-from mcnet.errors import McnetError
+from mcnet.errors import DiskError, McnetError
 
 _SEED = 0x123456789ABCDEF0
 _NORMALS = "3efb0b8b9de3e588863216be46b70fb10b87da68169672fd2c55465c896d5a45"  # of the stream specification, version 1
@@ -95,7 +95,7 @@ def _disk(folder: Path) -> Iterator[Finding]:
     )
     try:
         with _scratch(folder) as scratch:
-            seconds = sorted(_write(scratch / f"{number}") for number in range(9))[4]
+            seconds = sorted(_write(scratch, f"{number}") for number in range(9))[4]
             slow = seconds > _SLOW_FSYNC
             yield Finding(
                 "fsync",
@@ -103,9 +103,9 @@ def _disk(folder: Path) -> Iterator[Finding]:
                 not slow,
                 "Slow: choose larger batches, or a local disk." if slow else "",
             )
-            yield _locks(scratch / "lock")
-    except OSError as error:
-        yield Finding("fsync", f"cannot write in {folder}: {error.strerror}", False, "Choose another directory.")
+            yield _locks(scratch)
+    except (OSError, DiskError) as error:
+        yield Finding("fsync", f"cannot write in {folder}: {error}", False, "Choose another directory.")
 
 
 @contextmanager
@@ -114,28 +114,26 @@ def _scratch(folder: Path) -> Iterator[Path]:
         yield Path(name)
 
 
-def _write(path: Path) -> float:
-    """Seconds to write, sync and rename 4 kB, as the commit of a shard does."""
+def _write(folder: Path, name: str) -> float:
+    """Seconds to commit 4 kB, as the commit of a shard does."""
     began = time.perf_counter()
-    with open(path, "wb") as file:
-        file.write(bytes(4096))
-        file.flush()
-        os.fsync(file.fileno())
-    path.rename(path.with_suffix(".done"))
+    files.commit(folder, name, [bytes(4096)])
     return time.perf_counter() - began
 
 
-def _locks(path: Path) -> Finding:
+def _locks(folder: Path) -> Finding:
     """Whether files can be locked: HDF5 wants to, mcnet does not need it."""
     try:
         import fcntl
     except ImportError:
         return Finding("locks", "not looked at on this system; mcnet needs none")
-    with open(path, "wb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            return Finding("locks", f"refused ({error.strerror}); mcnet needs none, other readers may ask for them")
+    descriptor, _ = files.create(folder)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return Finding("locks", f"refused ({error.strerror}); mcnet needs none, other readers may ask for them")
+    finally:
+        os.close(descriptor)
     return Finding("locks", "work; mcnet needs none")
 
 

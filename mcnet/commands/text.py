@@ -6,7 +6,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from mcnet.files import size_text
+
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
+
+size = size_text
+"""``12 kB``, ``1.2 GB``."""
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -49,15 +54,6 @@ def duration(seconds: float) -> str:
     if seconds < 1.5 * _HOUR:
         return f"{seconds / _MINUTE:.0f} min"
     return f"{seconds / _HOUR:.1f} h" if seconds < 2 * _DAY else f"{seconds / _DAY:.0f} days"
-
-
-def size(count: float) -> str:
-    """``12 kB``, ``1.2 GB``."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if count < 999.5 or unit == "TB":
-            return f"{count:.0f} {unit}" if count >= 10 or unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    raise AssertionError
 
 
 def target_text(target: Mapping[str, Any]) -> str:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import shutil
-import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import h5py
 
+from mcnet import files
 from mcnet.dataset import file as dataset_file
 from mcnet.dataset import plan as plan_record
 from mcnet.dataset import vetting
@@ -68,22 +66,14 @@ def pack(directory: Path, plan: Plan, scenario_toml: str) -> dict[str, Any]:
             if shards.verify(path) != found[shard]:
                 raise DataError(f"{path}: changed while it was read. Continue with: mcnet resume {directory}")
 
-    temporary = directory / f".{DATASET}.{socket.gethostname()}.{os.getpid()}.tmp"
+    facts = {"shards_digest": digest, **plan_record.attributes(plan, past)}
     try:
-        temporary.unlink(missing_ok=True)
-        facts = {"shards_digest": digest, **plan_record.attributes(plan, past)}
-        written = dataset_file.write(temporary, schema, source, facts)
-        if dataset_file.read_back(temporary) != written:
-            raise DataError(f"{target}: reads back other than it was written, and was not kept. Check the disk.")
-        with open(temporary, "rb") as packed:
-            os.fsync(packed.fileno())
-        temporary.rename(target)
-        shards.sync_directory(directory)
+        with files.replacement(target) as temporary:
+            written = dataset_file.write(temporary, schema, source, facts)
+            if dataset_file.read_back(temporary) != written:
+                raise DataError(f"{target}: reads back other than it was written, and was not kept. Check the disk.")
     except OSError as error:
         raise DiskError(f"{target}: cannot be written ({error}). The shards are safe.") from error
-    finally:
-        with contextlib.suppress(OSError):  # the disk may be read-only by now
-            temporary.unlink(missing_ok=True)
     missing = {name for names in _expected(plan) for name in names} - found.keys()
     if any((directory / SHARDS / shards.shard_name(*name)).exists() for name in missing):
         return pack(directory, plan, scenario_toml)  # a dataset of these may just have been replaced by this one
@@ -206,11 +196,11 @@ def _require_layouts(file: h5py.File, content: Content, name: ShardName) -> None
 
 
 def _require_space(directory: Path, payload: int) -> None:
-    needed, free = 1.3 * payload, shutil.disk_usage(directory).free
+    needed, free = 1.3 * payload, files.free_space(directory)
     if free < needed:
         raise DiskError(
-            f"{directory}: the dataset needs {needed / 1e9:.2f} GB and {free / 1e9:.2f} GB are free. All shards are "
-            f"safe. Free space, then: mcnet pack {directory}"
+            f"{directory}: for the dataset {files.shortage(needed, free)}. All shards are safe. "
+            f"Free space, then: mcnet pack {directory}"
         )
 
 

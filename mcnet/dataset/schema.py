@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -298,7 +298,8 @@ def _quality_group(contents: Sequence[Content], points: tuple[Array, ...], plan:
         )
         for name, column in sorted(columns.items())
     )
-    packed = np.frombuffer(zlib.compress(plan.to_json().encode()), np.uint8)
+    text = replace(plan, scenario="").to_json()  # an attribute of the root has the scenario
+    packed = np.frombuffer(zlib.compress(text.encode()), np.uint8)
     plan_array = _array("plan", ("plan_byte",), packed, "plan.json of the run, compressed by zlib")
     sizes = {"point": shape[0], "shard": shape[1], "plan_byte": packed.size}
     return Group("quality", sizes, (*points, _shards(contents)), (*variables, plan_array))

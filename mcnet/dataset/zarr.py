@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,10 @@ from typing import Any
 import h5py
 import numpy as np
 
+from mcnet import files
 from mcnet.dataset import vetting
 from mcnet.dataset.file import is_bare
-from mcnet.errors import DataError, DiskError, UsageError
+from mcnet.errors import DataError, UsageError
 
 BLOCK_BYTES = 16_000_000  # held in memory at once
 
@@ -48,23 +48,35 @@ def export(dataset: Path, out: Path) -> Path:
     if os.path.lexists(out):
         raise UsageError(f"{out}: is there already. Give another name to --zarr.")
     vetting.require_readable(source)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    files.remove_stale(out.parent)  # of an export that was killed
     try:
-        with h5py.File(source, "r", locking=False) as file:
-            root = zarr.create_group(store=str(temporary), zarr_format=2)
+        with h5py.File(source, "r", locking=False) as file, files.replacement(out) as temporary:
+            files.make_new_folder(temporary)
+            store = _store(temporary)
+            root = zarr.create_group(store=store, zarr_format=2)
             for group in (file, *(child for child in file.values() if isinstance(child, h5py.Group))):
                 place = root if group.name == "/" else root.create_group(group.name[1:])
                 place.attrs.update({name: _plain(value) for name, value in group.attrs.items()})
                 for data in group.values():
                     if isinstance(data, h5py.Dataset) and not is_bare(data):
                         _copy(data, place)
-        zarr.consolidate_metadata(str(temporary), zarr_format=2)
-        temporary.rename(out)
+            zarr.consolidate_metadata(store, zarr_format=2)
     except OSError as error:
-        raise DiskError(f"{out}: cannot be written ({error}).") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        raise files.refusal(out, error) from error
     return out
+
+
+def _store(folder: Path) -> Any:
+    """A store in a folder that nobody else writes to, for file systems without hard links too."""
+    from zarr.storage import LocalStore
+
+    class Store(LocalStore):
+        async def set_if_not_exists(self, key: str, value: Any) -> None:
+            """Write a file unless it is there; zarr makes sure of that by a hard link."""
+            if not await self.exists(key):
+                await self.set(key, value)
+
+    return Store(folder)
 
 
 def _copy(data: h5py.Dataset, place: Any) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from mcnet import files
 from mcnet.errors import DiskError
 from mcnet.plan.plan import Plan
 from mcnet.plan.tasks import Task
@@ -38,10 +38,10 @@ def require_space(directory: Path, stored: float) -> None:
         If there is less.
     """
     needed = 2.3 * stored
-    free = shutil.disk_usage(directory).free
+    free = files.free_space(directory)
     if free < needed:
         raise DiskError(
-            f"{directory}: about {needed / 1e9:.2f} GB are needed and {free / 1e9:.2f} GB are free; nothing was run. "
+            f"{directory}: about {files.shortage(needed, free)}; nothing was run. "
             "Take fewer networks, layers or measures, or another disk."
         )
 

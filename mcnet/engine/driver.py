@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mcnet import files
 from mcnet import plugins as plugin_modules
 from mcnet.engine import budget
 from mcnet.engine.adaptive import next_round, outcome
@@ -150,7 +151,7 @@ def pack(directory: str | os.PathLike[str]) -> dict[str, Any]:
         raise
     child.close()
     if answer is None:
-        shard.remove_stale(place)
+        files.remove_stale(place)
         raise DiskError(f"{place}: the dataset could not be written (its writer {child.ending()}).")
     report: dict[str, Any] = answer[0]
     return report
@@ -285,6 +286,7 @@ def _executor(machines: _Machines, count: int, quiet: bool) -> Callable[..., Ite
 def _carry_out(directory: Path, plan: Plan, device: str, machines: _Machines, quiet: bool) -> Path:
     """Make all shards of the plan that are not there, and of its further rounds, then the dataset."""
     if runfiles.is_pruned(directory):
+        runfiles.require_record(directory)
         return directory
     with StopRequest(_announcer(quiet)) as stop:
         done, failed = _make_shards(directory, plan, device, machines, quiet, stop)
@@ -315,11 +317,9 @@ def _make_shards(
     directory: Path, plan: Plan, device: str, machines: _Machines, quiet: bool, stop: Callable[[], bool]
 ) -> tuple[int, list[Failed]]:
     """Make all shards of the plan that are not there; how many there are now, and the tasks that failed."""
-    folder = directory / runfiles.SHARDS
-    folder.mkdir(exist_ok=True)
-    shard.remove_stale(folder)
-    shard.remove_stale(directory)
-    shard.remove_stale(directory / rounds.ROUNDS)
+    files.make_folder(directory / runfiles.SHARDS)
+    for folder in (directory, directory / runfiles.SHARDS, directory / rounds.ROUNDS):
+        files.remove_stale(folder)
     todo = _todo(directory, plan, machines.part, quiet)
     seconds, stored = budget.costs(plan, todo)
     budget.require_space(directory, sum(stored))
@@ -343,7 +343,7 @@ def _make_shards(
     except DiskError as error:
         needed = sum(stored[done - planned + len(todo) :])
         raise DiskError(
-            f"{error} {done} of {planned} shards are safe. {needed / 1e9:.2f} GB more are needed in {directory}. "
+            f"{error} {done} of {planned} shards are safe. {files.size_text(needed)} more are needed in {directory}. "
             f"Free space, then: mcnet resume {directory}"
         ) from error
     except McnetError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -174,22 +173,18 @@ def _write(target: Path, plan: Plan, past: Sequence[rounds.Round], found: Found,
     folder = target / SHARDS
     lacking = [(path, header) for path, header in found.values() if not _is(path.parent, folder)]
     size = sum(header.nbytes for _, header in lacking)
-    text = directory.scenario_text(places[0])
-    try:
-        files.make_folder(folder)
-        free = shutil.disk_usage(folder).free
-    except OSError as error:
-        raise DiskError(f"{target}: cannot be made: {error.strerror}.") from error
+    text = directory.scenario_text(places[0], plan)
+    files.make_folder(folder)
+    free = files.free_space(folder)
     if free < size:
-        raise DiskError(f"{target}: {size / 1e9:.2f} GB are needed and {free / 1e9:.2f} GB are free.")
-    shard.remove_stale(folder)
+        raise DiskError(f"{target}: {files.shortage(size, free)}.")
+    files.remove_stale(folder)
     for content in past[len(rounds.read(target)) :]:
         rounds.publish(target, content)
-    if directory.scenario_text(target) != text:
-        shard.commit(target, SCENARIO, [text.encode()])
-    shard.commit(target, PLAN, [plan.to_json().encode()])  # before the shards: a directory with shards has a plan
+    files.commit(target, SCENARIO, [text.encode()])
+    files.commit(target, PLAN, [plan.to_json().encode()])  # before the shards: a directory with shards has a plan
     for path, header in lacking:
         length = shard.USER_BLOCK + header.nbytes + header.quality
-        shard.commit(folder, header.name, [files.read(path, length)])
+        files.commit(folder, header.name, [files.read(path, length)])
     directory.log(target, "merged", sources=[str(place) for place in places], copied=len(lacking))
     return len(lacking)

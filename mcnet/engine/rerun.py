@@ -14,7 +14,7 @@ from mcnet import files, plugins
 from mcnet.dataset import plan as plan_record
 from mcnet.engine import driver
 from mcnet.engine.status import ROUNDING
-from mcnet.errors import DataError, DiskError
+from mcnet.errors import DataError
 from mcnet.plan.format import read_document
 from mcnet.plan.plan import Plan
 from mcnet.storage import directory, rounds
@@ -71,10 +71,7 @@ def rerun(
     for number, content in enumerate(past, 1):
         rounds.check(content, f"{source}: round {number}", number)
     expected = verify_dataset(source)
-    try:
-        files.make_folder(target)
-    except OSError as error:
-        raise DiskError(f"{target}: cannot be made: {error.strerror}.") from error
+    files.make_folder(target)
     for content in past[len(rounds.read(target)) :]:  # before the plan: with the plan all is there
         rounds.publish(target, content)
     directory.begin(target, plan, scenario)

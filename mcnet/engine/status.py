@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -10,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mcnet import files
 from mcnet.errors import DataError, UsageError
 from mcnet.plan.tasks import Task, ranges
 from mcnet.storage import directory as runfiles
@@ -46,10 +48,16 @@ def status(directory: str | Path) -> dict[str, Any]:
         [ShardName(entry["key"], *span) for span in ranges(entry["stops"], entry["batch"])]
         for entry in document["points"]
     ]
-    pruned = runfiles.is_pruned(place)
-    expected = [] if pruned else [name for names in spans for name in names]
-    looked = scan(place / SHARDS, expected, document["digest"], shard.read_header, lambda header: header)
-    done = {name for names in spans for name in names} if pruned else looked.found.keys()
+    pruned, packed = runfiles.is_pruned(place), (place / DATASET).exists()
+    expected = [name for names in spans for name in names]
+    damaged = sorted(f"{SHARDS}/{name}: set aside" for name in files.listed(place / SHARDS) if name.endswith(".bad"))
+    if pruned and packed:
+        done = set(expected)
+    else:
+        looked = scan(place / SHARDS, expected, document["digest"], shard.read_header, lambda header: header)
+        done, damaged = set(looked.found), [*sorted(looked.damaged.values()), *damaged]
+    if pruned and not packed:
+        damaged.insert(0, f"{DATASET}: is gone, and the shards that it held were removed")
     points = [
         {
             "parameters": entry["parameters"],
@@ -67,9 +75,8 @@ def status(directory: str | Path) -> dict[str, Any]:
         "shards_planned": planned,
         "networks": sum(point["networks"] for point in points),
         "networks_planned": sum(point["networks_planned"] for point in points),
-        "damaged": sorted(map(str, looked.damaged.values()))
-        + sorted(f"{SHARDS}/{name}: set aside" for name in runfiles.listed(place / SHARDS) if name.endswith(".bad")),
-        "dataset": (place / DATASET).exists(),
+        "damaged": damaged,
+        "dataset": packed,
         "pruned": pruned,
         "seconds_since_last": _age(place / SHARDS) if done else None,
         "points": points,
@@ -159,7 +166,8 @@ def _verify_pruned(place: Path, planned: int, recompute: int) -> dict[str, Any]:
         raise UsageError(f"{place}: was pruned; there are no shards to compare with. Verify it without recomputing.")
     damaged = []
     try:
-        verify_dataset(place / DATASET)
+        if verify_dataset(place / DATASET) != runfiles.pruned_content(place):
+            raise DataError(f"{place / DATASET}: is not the one that held the shards when they were removed.")
     except DataError as error:
         damaged.append(str(error))
     return {
@@ -196,7 +204,7 @@ def prune(directory: str | Path) -> int:
             raise DataError(f"{place}: more networks may be needed; nothing was removed. First: mcnet resume {place}")
         digest = require_packed(place, plan)
         note = json.dumps({"content_digest": digest, "shards": len(plan.tasks)}) + "\n"
-        shard.commit(place, runfiles.PRUNED, [note.encode()])  # first: from here on the dataset is the record
+        files.commit(place, runfiles.PRUNED, [note.encode()])  # first: from here on the dataset is the record
         runfiles.log(place, "pruned", shards=len(plan.tasks))
     removed = 0
     for task in plan.tasks:
@@ -207,6 +215,8 @@ def prune(directory: str | Path) -> int:
     return removed
 
 
-def _age(folder: Path) -> float:
-    """Seconds since a file was last published in a folder."""
-    return max(0.0, time.time() - folder.stat().st_mtime)
+def _age(folder: Path) -> float | None:
+    """Seconds since a file was last published in a folder; None if it is gone."""
+    with contextlib.suppress(FileNotFoundError):
+        return max(0.0, time.time() - folder.stat().st_mtime)
+    return None

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mcnet import provenance
+from mcnet import files, provenance
 from mcnet.backend import Backend, get_backend
 from mcnet.errors import DataError, McnetError, Stopped, kind
 from mcnet.networks import inputs
@@ -101,7 +101,7 @@ def make_shard(directory: Path, plan: Plan, task: Task, backend: Backend) -> boo
         shard.set_aside(path)
     content, quality = build(plan, task, draw(plan, task, backend))
     header, record = shard.seal(content, planned.key, task.start, task.stop, plan.digest, quality)
-    shard.commit(folder, header.name, [content, record])
+    files.commit(folder, header.name, [content, record])
     return True
 
 
@@ -153,7 +153,7 @@ def _serve(directory: Path, device: str, answer: Callable[..., None]) -> int:
             if request["do"] == "pack":
                 from mcnet.dataset.packing import pack
 
-                answer(result=pack(directory, plan, runfiles.scenario_text(directory)))
+                answer(result=pack(directory, plan, runfiles.scenario_text(directory, plan)))
                 continue
             backend = backend or get_backend(device)
             function = {"make": make_shard, "compare": compare}[request["do"]]

@@ -1,11 +1,14 @@
 """The file ``plan.json``: its format, checked without the libraries that a plan needs.
 
-The file may come from anywhere. What is read here decides how much memory is taken and what is printed; whether it
-means networks that there are is checked in :mod:`mcnet.plan.checks`.
+What decides how many networks count is sealed: the last entry of the file is the SHA-256 of all before it. (Files of
+format 1 have none, and are read as they are.) A right checksum does not say who made it: the file may come from
+anywhere, and what is read here decides how much memory is taken and what is printed. Whether it means networks that
+there are is checked in :mod:`mcnet.plan.checks`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -15,9 +18,11 @@ from typing import Any
 from mcnet.coordinates import SWEPT
 from mcnet.errors import DataError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+SEALED_SINCE = 2
 MAX_SHARDS = 1_000_000
 MAX_NETWORKS = 2**32 - 1
+_CHECKSUM = re.compile(r',\n "checksum": "([0-9a-f]{64})"\n\}\s*')
 _KEY, _DIGEST = re.compile("[0-9a-f]{16}"), re.compile("[0-9a-f]{64}")
 _PARTS: dict[str, type] = {
     "digest": str,
@@ -38,18 +43,10 @@ def read_document(text: str, where: str) -> dict[str, Any]:
     DataError
         If it is no plan, or one of a newer version.
     """
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: is not JSON ({str(error)[:200]}).") from error
+    document = unsealed(text, where)
     if not isinstance(document, dict) or document.get("format") != "mcnet-plan":
         raise DataError(f"{where}: is not a plan of mcnet.")
-    version = document.get("format_version")
-    if type(version) is not int or version > FORMAT_VERSION:
-        raise DataError(
-            f"{where}: has format {str(version)[:20] if type(version) is int else 'of no number'}; this mcnet reads "
-            f"formats up to {FORMAT_VERSION}. Install a newer mcnet."
-        )
+    require_version(document.get("format_version"), FORMAT_VERSION, where)
     wrong = next((name for name, kind in _PARTS.items() if not isinstance(document.get(name), kind)), None)
     if wrong is not None:
         raise DataError(f"{where}: its {wrong} are not those of a plan.")
@@ -58,10 +55,54 @@ def read_document(text: str, where: str) -> dict[str, Any]:
         raise DataError(f"{where}: holds text that cannot be printed.")
     if not _DIGEST.fullmatch(document["digest"]):
         raise DataError(f"{where}: its digest is none.")
+    if not isinstance(document.get("scenario", ""), str):
+        raise DataError(f"{where}: its scenario is none.")
     if "target" in document and not is_target(document["target"]):
         raise DataError(f"{where}: its target is none.")
     check_points(document, where)
     return document
+
+
+def sealed(text: str) -> str:
+    """A JSON object with the SHA-256 of all that stands in it as its last entry."""
+    body = text.rstrip().removesuffix("}").rstrip()
+    return f'{body},\n "checksum": "{hashlib.sha256(body.encode()).hexdigest()}"\n}}\n'
+
+
+def unsealed(text: str, where: str) -> Any:
+    """What a text says, after its checksum was compared; one of a format that has a checksum must have it.
+
+    Raises
+    ------
+    DataError
+        If the checksum is missing or another, or the text is not JSON.
+    """
+    body, comma, end = text.rpartition(",")
+    match = _CHECKSUM.fullmatch(comma + end)
+    if match is not None and hashlib.sha256(body.encode()).hexdigest() != match[1]:
+        raise DataError(f"{where}: is damaged, or was changed after it was written: its checksum differs.")
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: is not JSON ({str(error)[:200]}).") from error
+    if isinstance(document, dict):
+        document.pop("checksum", None)
+        version = document.get("format_version")
+        if match is None and type(version) is int and version >= SEALED_SINCE:
+            raise DataError(f"{where}: is damaged, or was changed after it was written: its checksum is missing.")
+    return document
+
+
+def require_version(version: Any, newest: int, where: str) -> None:
+    """Refuse a format that is none, or a newer one.
+
+    Raises
+    ------
+    DataError
+    """
+    if type(version) is not int or not 0 < version <= newest:
+        told = str(version)[:20] if type(version) is int else "of no number"
+        raise DataError(f"{where}: has format {told}; this mcnet reads formats up to {newest}. Install a newer mcnet.")
 
 
 def check_points(document: Mapping[str, Any], where: str) -> None:

@@ -17,7 +17,7 @@ from mcnet import activations
 from mcnet.errors import DataError, UsageError
 from mcnet.plan import checks
 from mcnet.plan.allocation import LEAST
-from mcnet.plan.format import FORMAT_VERSION, MAX_SHARDS, read_document
+from mcnet.plan.format import FORMAT_VERSION, MAX_SHARDS, read_document, sealed
 from mcnet.plan.tasks import Task, round_robin
 from mcnet.point import Inputs, Point, frozen
 from mcnet.request import Request
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 SHARD_SECONDS = 8.0  # estimated for one core of a laptop; a fast device takes 1/10 to 1/100 of it
 SHARD_BYTES = 256_000_000
+IDENTITY_VERSION = 1
+"""Of the rules by which a plan is named: every shard carries the digest that follows from them."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ class Plan:
         Modules to import before anything is drawn.
     target : mapping or None
         The accuracy to reach (:func:`mcnet.scenario.target.plain`): the points begin with a pilot and grow by rounds.
+    scenario : str
+        Text of the scenario, for the dataset; "" where it is not known.
     """
 
     points: tuple[PlannedPoint, ...]
@@ -87,6 +91,7 @@ class Plan:
     title: str = ""
     plugins: tuple[str, ...] = ()
     target: Mapping[str, Any] | None = None
+    scenario: str = ""
 
     @property
     def first_network(self) -> int:
@@ -101,7 +106,7 @@ class Plan:
         in its point key, and :func:`grow` compares the rest of what is stored per point.
         """
         return {
-            "format_version": FORMAT_VERSION,
+            "format_version": IDENTITY_VERSION,
             "measure": {name: dict(options) for name, options in self.request.measures.items()},
             "sampling": {
                 "seed": self.request.seed,
@@ -145,11 +150,12 @@ class Plan:
                 label: {"specification": used[label].specification, "formula": _formula(used[label])} for label in used
             },
             "values": values,
+            "scenario": self.scenario,
         }
         encode = json.JSONEncoder(ensure_ascii=False).encode  # a point a line: indented it takes twice as long
         points = ",\n  ".join(encode(_point_to_json(planned)) for planned in self.points)
         head = json.dumps(document, indent=1, ensure_ascii=False).removesuffix("\n}")
-        return f'{head},\n "points": [\n  {points}\n ]\n}}\n'
+        return sealed(f'{head},\n "points": [\n  {points}\n ]\n}}\n')
 
     @classmethod
     def from_json(cls, text: str, where: str = "plan.json") -> Self:
@@ -184,6 +190,7 @@ class Plan:
                 title=document["title"],
                 plugins=tuple(document["plugins"]),
                 target=document.get("target"),
+                scenario=document.get("scenario", ""),
             )
             checks.require_request(plan.request, plan.batch)
             for planned in points:
@@ -202,7 +209,7 @@ def make_plan(scenario: Scenario, plugins: Iterable[str] = ()) -> Plan:
     target = None if scenario.target is None else scenario_target.plain(scenario.target, scenario.points())
     networks = LEAST if scenario.networks is None else scenario.networks
     plan = plan_points(scenario.points(), scenario.request(), networks, scenario.batch)
-    return replace(plan, title=scenario.title, plugins=tuple(plugins), target=target)
+    return replace(plan, title=scenario.title, plugins=tuple(plugins), target=target, scenario=scenario.text)
 
 
 def plan_points(points: Sequence[Point], request: Request, networks: int, batch: int | None = None) -> Plan:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcnet import files
-from mcnet.errors import DataError, DiskError, UsageError
+from mcnet.errors import DataError, UsageError
 from mcnet.plan.format import check_points, read_document
 from mcnet.storage import rounds
-from mcnet.storage.shard import commit, parse_name
+from mcnet.storage.shard import parse_name
 
 if TYPE_CHECKING:
     from mcnet.plan.plan import Plan
@@ -56,15 +56,13 @@ def begin(directory: Path, plan: Plan, scenario_toml: str) -> Plan:
         plan = replace(grow(old, plan, str(directory)), plugins=tuple(dict.fromkeys((*old.plugins, *plan.plugins))))
         if plan.tasks != old.tasks and is_pruned(directory):
             raise DataError(f"{directory}: was pruned, its shards are gone; it cannot grow. Use another directory.")
-    elif any(parse_name(name) for name in listed(directory / SHARDS)):
+    elif any(parse_name(name) for name in files.listed(directory / SHARDS)):
         raise DataError(f"{directory}: holds shards but no {PLAN}. Put it back, or use another directory.")
-    try:
-        files.make_folder(directory / SHARDS)
-    except OSError as error:
-        raise DiskError(f"{directory}: cannot be made: {error.strerror}.") from error
+    files.make_folder(directory / SHARDS)
+    plan = replace(plan, scenario=scenario_toml)
     for name, text in ((SCENARIO, scenario_toml), (PLAN, plan.to_json())):  # the plan last: with it all is there
         if _text(directory / name) != text:
-            commit(directory, name, [text.encode()])
+            files.commit(directory, name, [text.encode()])
     return plan
 
 
@@ -84,14 +82,54 @@ def load_plan(directory: Path) -> Plan:
     return Plan.from_document(document, str(directory / PLAN))
 
 
-def scenario_text(directory: Path) -> str:
-    """The scenario of a directory, "" if it is gone (nothing but provenance depends on it)."""
-    return _text(directory / SCENARIO) or ""
+def scenario_text(directory: Path, plan: Plan) -> str:
+    """The scenario of a run: as its plan says it; in directories of older versions the file, "" if it is gone.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged.
+    """
+    if plan.scenario:
+        return plan.scenario
+    text = _text(directory / SCENARIO) or ""
+    if "\0" in text:
+        raise DataError(f"{directory / SCENARIO}: is damaged: it holds a zero byte. Put the scenario there again.")
+    return text
 
 
 def is_pruned(directory: Path) -> bool:
     """Whether the shards were removed because the dataset holds them all."""
     return (directory / PRUNED).exists()
+
+
+def pruned_content(directory: Path) -> str:
+    """Digest of the numbers that the dataset held when the shards were removed.
+
+    Raises
+    ------
+    DataError
+        If the note of it is damaged.
+    """
+    try:
+        digest = json.loads(_text(directory / PRUNED) or "")["content_digest"]
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise DataError(f"{directory / PRUNED}: is damaged.") from error
+    return str(digest)
+
+
+def require_record(directory: Path) -> None:
+    """Refuse a run whose shards were removed and whose dataset is gone.
+
+    Raises
+    ------
+    DataError
+    """
+    if is_pruned(directory) and not (directory / DATASET).exists():
+        raise DataError(
+            f"{directory}: was pruned, and its {DATASET} is gone. Put it back; or remove {PRUNED}, and all networks "
+            f"are drawn again by: mcnet resume {directory}"
+        )
 
 
 def log(directory: Path, event: str, **facts: Any) -> None:
@@ -100,14 +138,6 @@ def log(directory: Path, event: str, **facts: Any) -> None:
     line = json.dumps({"time": now, "host": socket.gethostname(), "pid": os.getpid(), "event": event, **facts})
     with contextlib.suppress(OSError, DataError):  # must not end a run
         files.append(directory / LOG, line + "\n")
-
-
-def listed(folder: Path) -> list[str]:
-    """Names in a folder; none if it is not there."""
-    try:
-        return os.listdir(folder)
-    except FileNotFoundError:
-        return []
 
 
 def _plan_text(directory: Path) -> str:

@@ -5,24 +5,20 @@ A round is written before any of its networks is drawn, and never again. Nothing
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import os
 import re
-import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mcnet import files
-from mcnet.errors import DataError, DiskError
-from mcnet.plan.format import is_target
-from mcnet.storage.shard import sync_directory
+from mcnet.errors import DataError
+from mcnet.plan.format import is_target, require_version, sealed, unsealed
 
 ROUNDS = "rounds"
 FORMAT = "mcnet-round"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MAX_BYTES = 2**28
 _NAME = re.compile(r"\d{4}\.json")
 
@@ -45,9 +41,10 @@ def read(directory: Path) -> list[Round]:
         if name != _name(number):
             raise DataError(f"{folder / _name(number)}: is missing.")
         try:
-            content = json.loads(files.read(path, MAX_BYTES))
-        except (OSError, ValueError, RecursionError) as error:
+            text = files.read(path, MAX_BYTES).decode()
+        except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{path}: cannot be read ({error}).") from error
+        content = unsealed(text, str(path))
         check(content, str(path), number)
         found.append(content)
     return found
@@ -62,9 +59,7 @@ def check(content: Any, where: str, number: int) -> None:
     """
     if not isinstance(content, dict) or content.get("format") != FORMAT or content.get("round") != number:
         raise DataError(f"{where}: is not round {number} of a run.")
-    version = content.get("format_version")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise DataError(f"{where}: has format {version}; this mcnet reads formats up to {FORMAT_VERSION}.")
+    require_version(content.get("format_version"), FORMAT_VERSION, where)
     known = {
         "plan": str,
         "target": dict,
@@ -169,28 +164,9 @@ def publish(directory: Path, content: Mapping[str, Any]) -> None:
         If it cannot be written.
     """
     folder = directory / ROUNDS
-    name = _name(content["round"])
-    temporary = folder / f".{name}.{socket.gethostname()}.{os.getpid()}.tmp"
-    try:
-        folder.mkdir(exist_ok=True)
-        with open(files.create(temporary), "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(temporary, folder / name)  # unlike a rename it replaces nothing
-        except FileExistsError:
-            pass
-        except OSError:  # a file system without links
-            if not (folder / name).exists():
-                os.rename(temporary, folder / name)
-        sync_directory(folder)
-    except OSError as error:
-        raise DiskError(f"{folder / name}: cannot be written: {error.strerror}.") from error
-    finally:
-        with contextlib.suppress(OSError):  # the disk may be read-only by now
-            temporary.unlink(missing_ok=True)
+    files.make_folder(folder)
+    text = sealed(json.dumps(content, indent=1))
+    files.publish(folder, _name(content["round"]), [text.encode()])
 
 
 def _name(number: int) -> str:

@@ -13,7 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from mcnet import files
 from mcnet.errors import DataError
+from mcnet.plan.tasks import ranges
+from mcnet.storage.directory import PLAN, plan_document
+from mcnet.storage.rounds import ROUNDS
 from mcnet.storage.shard import Damaged, Header, ShardName, parse_name, shard_name
 
 Checked = TypeVar("Checked")
@@ -77,12 +81,15 @@ def scan(
     Raises
     ------
     DataError
-        If a shard belongs to another plan, or covers networks of the plan in another range.
+        If a shard belongs to another plan, covers networks of the plan in another range, or networks that neither it
+        nor what ``plan.json`` says by now draws.
     """
     wanted = {shard_name(*name): name for name in expected}
-    present = set(_listed(directory))
+    present = set(files.listed(directory))
     others = [name for text in present - wanted.keys() if (name := parse_name(text)) is not None]
-    _refuse_overlaps(directory, others, wanted.values())
+    if others:
+        _refuse_overlaps(directory, others, wanted.values())
+        _refuse_beyond(directory, others)
     folder = f"{directory}{os.sep}"
     found: dict[ShardName, Checked] = {}
     damaged: dict[ShardName, str] = {}
@@ -113,17 +120,8 @@ def _looked(pool: ThreadPoolExecutor, look: Callable[[str], Result], names: Sequ
         yield from pool.map(look, names[first : first + BLOCK])
 
 
-def _listed(directory: Path) -> list[str]:
-    try:
-        return os.listdir(directory)
-    except FileNotFoundError:
-        return []
-
-
 def _refuse_overlaps(directory: Path, others: Sequence[ShardName], wanted: Iterable[ShardName]) -> None:
     """Stop at shards that are not of the plan but hold networks of it: which of two to count would be a guess."""
-    if not others:
-        return
     starts: dict[str, list[int]] = defaultdict(list)
     stops: dict[tuple[str, int], int] = {}
     for name in sorted(wanted):
@@ -138,3 +136,22 @@ def _refuse_overlaps(directory: Path, others: Sequence[ShardName], wanted: Itera
                 f"{directory / shard_name(*other)}: holds networks that the plan draws in other ranges. "
                 "Move it out of the directory if it does not belong here."
             )
+
+
+def _refuse_beyond(directory: Path, others: Sequence[ShardName]) -> None:
+    """Stop at shards of networks that no plan draws: a plan or a round that did has been lost, or they are not ours.
+
+    The plan is read again: another process may have let the run grow since the caller read it.
+    """
+    now = {
+        ShardName(entry["key"], *span)
+        for entry in plan_document(directory.parent)["points"]
+        for span in ranges(entry["stops"], entry["batch"])
+    }
+    beyond = sorted(set(others) - now)
+    if beyond:
+        raise DataError(
+            f"{directory / shard_name(*beyond[0])}: holds networks that the plan does not draw ({len(beyond)} such "
+            f"{'shard' if len(beyond) == 1 else 'shards'}). If {PLAN} or a file of {ROUNDS} was lost or replaced by an "
+            "older one, put it back; move the shard out of the directory if it does not belong here."
+        )

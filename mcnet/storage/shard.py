@@ -12,16 +12,12 @@ bytes. No HDF5 call writes to a disk: with a full one, HDF5 has lost errors and 
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
 import io
 import json
 import os
 import re
-import socket
 import sys
-import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -41,14 +37,12 @@ MAGIC = b"mcnet-shard-1\n"
 USER_BLOCK = 512
 _CRC = 9  # eight hexadecimal digits and a newline
 _NAME = re.compile(r"p([0-9a-f]{16})_(\d{9,})_(\d{9,})\.h5")
-_TEMPORARY = re.compile(r"\..+\.(h5|json|toml)\.[^/]+\.\d+\.tmp")  # the names that commit and its like give
 _HEADER = re.compile(
     rb'mcnet-shard-1\n\{"point": "([0-9a-f]{16})", "start": (\d{1,18}), "stop": (\d{1,18}), "plan": "([0-9a-f]{64})", '
     rb'"nbytes": (\d{1,18}), "sha256": "([0-9a-f]{64})", "quality": (\d{1,18})\} '
 )
 _DECODE = json.JSONDecoder().raw_decode  # a header is read a hundred thousand times
 MAX_QUALITY = 100_000  # bytes
-STALE_SECONDS = 24 * 3600.0
 
 
 class Header(NamedTuple):
@@ -172,45 +166,6 @@ def seal(
 
 def _with_crc(text: bytes) -> bytes:
     return text + b"%08x\n" % zlib.crc32(text)
-
-
-def commit(directory: Path, name: str, parts: Sequence[bytes | memoryview]) -> None:
-    """Publish a file, all of it or nothing: temporary name, fsync, rename, fsync of the directory.
-
-    Raises
-    ------
-    DiskError
-        If the disk is full or refuses; nothing is left behind.
-    """
-    temporary = directory / f".{name}.{socket.gethostname()}.{os.getpid()}.tmp"
-    try:
-        descriptor = files.create(temporary)
-        try:
-            for part in parts:
-                view = memoryview(part).cast("B")
-                while view.nbytes:
-                    view = view[os.write(descriptor, view) :]
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.rename(temporary, directory / name)
-        sync_directory(directory)
-    except OSError as error:
-        with contextlib.suppress(OSError):  # a disk that is read-only keeps it; remove_stale will find it
-            temporary.unlink(missing_ok=True)
-        size = sum(memoryview(part).nbytes for part in parts)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskError(f"{directory}: disk full; {name} needs {size / 1e6:.1f} MB.") from error
-        raise DiskError(f"{directory}: {name} ({size / 1e6:.1f} MB) cannot be written: {error.strerror}.") from error
-
-
-def sync_directory(directory: Path) -> None:
-    """Make renames in a directory permanent."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def read_header(path: str | Path) -> Header:
@@ -378,33 +333,3 @@ def read(path: str | Path) -> dict[str, NDArray[np.generic]]:
     """All arrays of a shard by ``group/name``."""
     with open_shard(path) as file:
         return {f"{variable.group}/{variable.name}": data[...] for variable, data in variables(file)}
-
-
-def remove_stale(directory: Path) -> int:
-    """Remove temporary files of processes of this host that are gone, and those of other hosts after a day.
-
-    Returns their number.
-    """
-    removed = 0
-    here = re.compile(rf"\..+\.{re.escape(socket.gethostname())}\.(\d{{1,9}})\.tmp")
-    for path in directory.glob(".*.tmp"):
-        if not _TEMPORARY.fullmatch(path.name):
-            continue
-        match = here.fullmatch(path.name)
-        try:
-            if not _alive(int(match[1])) if match else time.time() - path.stat().st_mtime > STALE_SECONDS:
-                path.unlink()
-                removed += 1
-        except OSError:  # its process has just published or removed it, or the disk is read-only
-            continue
-    return removed
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import xarray
 
-from mcnet import activations
+from mcnet import activations, files
 from mcnet.dataset.open import assemble, open_dataset
 from mcnet.dataset.packing import pack
 from mcnet.dataset.schema import Content, build
@@ -75,7 +75,7 @@ def commit_all(directory: Path, of: Plan, *, order: int = 1, host: str = "here")
         content = shard.build(draw(planned.point, start, stop), start, stop, {}, gram)
         facts = {"host": host, "wall_seconds": 0.25, "pid": 4}
         header, record = shard.seal(content, planned.key, start, stop, of.digest, facts)
-        shard.commit(directory / "shards", header.name, [content, record])
+        files.commit(directory / "shards", header.name, [content, record])
 
 
 @pytest.fixture
@@ -238,7 +238,7 @@ def test_another_content_has_another_digest(
         arrays[0].values[0, 0, 1] = np.nextafter(arrays[0].values[0, 0, 1], 9e9)
         content = shard.build(arrays, parsed.start, parsed.stop, {}, {"input_gram": GRAM})
         header, record = shard.seal(content, *parsed, changed.digest, {})
-        shard.commit(other / "shards", header.name, [content, record])
+        files.commit(other / "shards", header.name, [content, record])
     with open_dataset(packed) as tree:
         assert pack(other, changed, TOML)["content_digest"] != tree.attrs["content_digest"]
 

@@ -66,7 +66,8 @@ def test_plan_and_shards_are_read(files: Path) -> None:
     assert (state["shards"], state["complete"], state["damaged"]) == (2, True, [])
     assert directory.load_plan(files / "run").digest == known["plan_digest"]
     (files / "run" / "dataset.h5").unlink()
-    report = pack(files / "run", directory.load_plan(files / "run"), directory.scenario_text(files / "run"))
+    plan = directory.load_plan(files / "run")
+    report = pack(files / "run", plan, directory.scenario_text(files / "run", plan))
     assert report["content_digest"] == known["content_digest"]
     shard = next((files / "run" / "shards").iterdir())
     assert shards.read(shard)["signal/q"].shape[1:] == (2, 3)

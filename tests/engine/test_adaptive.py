@@ -20,6 +20,7 @@ from mcnet.engine.adaptive import ROUNDS, SLACK, Statistics, decide
 from mcnet.errors import DataError, ScenarioError, UsageError
 from mcnet.plan import allocation
 from mcnet.plan.allocation import LEAST
+from mcnet.plan.format import sealed
 from mcnet.storage import directory as runfiles
 from mcnet.storage import rounds, shard
 
@@ -340,11 +341,11 @@ def test_rounds_that_were_changed_are_refused(finished: Path, tmp_path: Path) ->
         {"target": {}},
         {"results": [{}]},
         {"statistics": []},
-        {"format_version": 2},
+        {"format_version": 3},
         {"plan": "0" * 64},
     ):
         (tmp_path / "rounds").mkdir(exist_ok=True)
         (tmp_path / "plan.json").write_bytes((finished / "plan.json").read_bytes())
-        (tmp_path / "rounds" / "0001.json").write_text(json.dumps({**content, **change}))
+        (tmp_path / "rounds" / "0001.json").write_text(sealed(json.dumps({**content, **change})))
         with pytest.raises(DataError, match=r"0001\.json|another plan"):
             runfiles.plan_document(tmp_path)

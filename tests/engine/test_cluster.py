@@ -106,7 +106,7 @@ def test_a_killed_dask_worker_costs_the_batch_in_hand_and_a_signal_nothing(undis
     assert len(drawn(place)) - 1 <= shards < 40  # what was begun was finished, but for the batch of the dead worker
     assert f"{shards} of 40 shards are safe. Continue with: mcnet resume run" in told
     assert "Traceback" not in told
-    assert not [path for path in (place / "run").rglob("*.tmp") if f".{drawn(place)[7][0]}." not in path.name]
+    assert not [path for path in (place / "run").rglob("*.tmp") if f"-{drawn(place)[7][0]}-" not in path.name]
     driver.resume("run", workers=1, quiet=True)
     assert digest(place / "run") == undisturbed
     assert overhead(place) < 0.05  # 5 % of a task of a second

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from studies import study
+from studies import resealed, study
 
 import mcnet
+from mcnet import files
 from mcnet.commands.cli import main
 from mcnet.engine import driver, status
 from mcnet.engine.merge import merge
@@ -84,7 +85,7 @@ def test_adaptive_parts(tmp_path: Path) -> None:
     first = cut / "rounds" / "0001.json"
     content = json.loads(first.read_text())
     content["networks"] = {key: stop + 1 for key, stop in content["networks"].items()}
-    first.write_text(json.dumps(content))
+    first.write_text(resealed(json.dumps(content, indent=1)))
     with pytest.raises(DataError, match=r"decided other rounds|in other ranges"):
         merge([cut, one], tmp_path / "none")
     assert not (tmp_path / "none").exists()
@@ -110,7 +111,7 @@ def forged(path: Path, factor: float) -> None:
         changed: Any = [(variable, data[...] * factor) for variable, data in shard.variables(file)]
     content = shard.build(changed, header.start, header.stop, {})
     _, record = shard.seal(content, header.point, header.start, header.stop, header.plan, quality)
-    shard.commit(path.parent, path.name, [content, record])
+    files.commit(path.parent, path.name, [content, record])
 
 
 def test_what_conflicts_is_refused(whole: Path, tmp_path: Path) -> None:

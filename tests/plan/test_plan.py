@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from studies import resealed
 
 from mcnet import activations
 from mcnet.errors import DataError, UsageError
@@ -81,7 +82,8 @@ def test_round_trip() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"format_version": 1', '"format_version": 2', "has format 2; this mcnet reads formats up to 1"),
+        ('"format_version": 2', '"format_version": 3', "has format 3; this mcnet reads formats up to 2"),
+        ('"format_version": 2', '"format_version": 0', "has format 0; this mcnet reads formats up to 2"),
         ("mcnet-plan", "other", "is not a plan"),
         ('"width": 8', '"width": 9', "was changed after it was written"),
         ('"seed": 20240611', '"seed": 7', "was changed after it was written"),
@@ -91,10 +93,14 @@ def test_round_trip() -> None:
     ],
 )
 def test_a_changed_plan_is_refused(old: str, new: str, message: str) -> None:
+    """What it says is judged even where its checksum was made right again."""
     text = plan().to_json()
     assert old in text
+    changed = text.replace(old, new, 1) if old == "{" else text.replace(old, new)
+    with pytest.raises(DataError, match="its checksum differs"):
+        Plan.from_json(changed)
     with pytest.raises(DataError, match=message):
-        Plan.from_json(text.replace(old, new, 1) if old == "{" else text.replace(old, new))
+        Plan.from_json(resealed(changed))
 
 
 def test_the_digest_names_what_shards_have_in_common() -> None:

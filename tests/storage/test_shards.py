@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
+from mcnet import files
 from mcnet.errors import DiskError
 from mcnet.storage import shard
 from mcnet.variables import Measured, Variable
@@ -39,7 +40,7 @@ def measured(start: int, stop: int) -> list[Measured]:
 def make(directory: Path, start: int = 0, stop: int = 6, quality: dict[str, object] | None = None) -> Path:
     content = shard.build(measured(start, stop), start, stop, {"physics": "{}"})
     header, record = shard.seal(content, POINT, start, stop, PLAN, quality or {"host": "here", "seconds": 0.5})
-    shard.commit(directory, header.name, [content, record])
+    files.commit(directory, header.name, [content, record])
     return directory / header.name
 
 
@@ -103,7 +104,7 @@ def test_every_flipped_bit_is_detected(tmp_path: Path) -> None:
 def test_lost_pages_are_detected(tmp_path: Path) -> None:
     content = shard.build([Measured(variable("q", "unit"), np.random.default_rng(1).normal(size=(64, 300)))], 0, 64, {})
     header, record = shard.seal(content, POINT, 0, 64, PLAN, {})
-    shard.commit(tmp_path, header.name, [content, record])
+    files.commit(tmp_path, header.name, [content, record])
     path = tmp_path / header.name
     whole = path.read_bytes()
     for page in range(0, len(whole), 4096):
@@ -128,7 +129,7 @@ def test_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, call, full)
-    with pytest.raises(DiskError, match=r"disk full; .* needs 0\.0 MB") as caught:
+    with pytest.raises(DiskError, match=r"disk full; .*\.h5 \(.* kB\) does not fit") as caught:
         make(tmp_path, 6, 12)
     assert caught.value.exit_code == 74
     assert sorted(tmp_path.iterdir()) == [earlier]
@@ -147,9 +148,11 @@ def test_a_disk_that_turns_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyP
         make(tmp_path, 6, 12)
     with pytest.raises(DiskError, match="is damaged and cannot be set aside"):
         shard.set_aside(path)
-    stale = tmp_path / f".a.h5.{os.uname().nodename}.999999999.tmp"
-    stale.touch()
-    assert shard.remove_stale(tmp_path) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: 999_999_999)  # of a process that is gone
+        descriptor, _ = files.create(tmp_path)
+        os.close(descriptor)
+    assert files.remove_stale(tmp_path) == 0
 
 
 def test_two_that_set_one_shard_aside(tmp_path: Path) -> None:
@@ -197,20 +200,3 @@ def test_damaged_shards_are_kept_aside(tmp_path: Path) -> None:
         names.append(shard.set_aside(make(tmp_path)).name)
     assert [name[-9:] for name in names] == ["06.h5.bad", ".h5.2.bad"]
     assert len(list(tmp_path.glob("*.bad"))) == 2
-
-
-def test_stale_temporary_files(tmp_path: Path) -> None:
-    host = os.uname().nodename
-    dead = os.fork()
-    if dead == 0:
-        os._exit(0)
-    os.waitpid(dead, 0)
-    gone = tmp_path / f".a.h5.{host}.{dead}.tmp"
-    mine = tmp_path / f".a.h5.{host}.{os.getpid()}.tmp"
-    recent = tmp_path / ".a.h5.other.host.1.tmp"
-    old = tmp_path / ".b.h5.other.host.1.tmp"
-    for path in (gone, mine, recent, old):
-        path.touch()
-    os.utime(old, (0, 0))
-    assert shard.remove_stale(tmp_path) == 2
-    assert sorted(tmp_path.iterdir()) == sorted((mine, recent))

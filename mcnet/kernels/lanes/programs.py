@@ -22,7 +22,9 @@ import llvmlite
 import numba
 import numpy as np
 
+from mcnet import files
 from mcnet.activations.table import Activation
+from mcnet.errors import DiskError
 from mcnet.kernels.lanes.printing import numba_source
 
 _FOLDER = Path(__file__).parent
@@ -82,7 +84,7 @@ def _written(name: str, text: str) -> Path:
     """Path of a file with that text in the cache folder, or in a temporary one where that cannot be written."""
     try:
         return _put(cache_folder(), name, text)
-    except OSError:
+    except (OSError, DiskError):
         return _put(Path(tempfile.mkdtemp(prefix="mcnet-")), name, text)
 
 
@@ -90,7 +92,5 @@ def _put(folder: Path, name: str, text: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
     if not (path.exists() and path.read_text(encoding="utf-8") == text):
-        with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".tmp", delete=False, encoding="utf-8") as file:
-            file.write(text)
-        os.replace(file.name, path)  # another process may write the same file: either is complete
+        files.commit(folder, name, [text.encode()])  # another process may write the same file: either is complete
     return path
