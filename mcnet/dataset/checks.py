@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from mcnet.coordinates import COORDINATES
 from mcnet.errors import DataError
-from mcnet.storage.hdf5 import require_plain
+from mcnet.storage.hdf5 import is_text, require_plain, texts
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Of the datasets that this version writes, and the newest that it reads."""
+SEALED_SINCE = 2
+"""Datasets of this and later formats have a seal (:mod:`mcnet.dataset.seal`), which must be right."""
 
 _NUMBERS = {  # a column may hold what stands where there is none
     each.name: (0 if each.default is None else each.low, each.high)
@@ -31,8 +33,8 @@ KEYS = "keys_json"
 MAX_KEYS = 100
 
 
-def require_version(file: h5py.File, where: str) -> None:
-    """Refuse what is no dataset of mcnet, or one of a newer version.
+def require_version(file: h5py.File, where: str) -> int:
+    """The format of a dataset; what is no dataset of mcnet is refused, or is of a newer version.
 
     Raises
     ------
@@ -48,6 +50,7 @@ def require_version(file: h5py.File, where: str) -> None:
             f"{where}: was written by mcnet {writer} in format {version}; this mcnet reads formats up to "
             f"{FORMAT_VERSION}. Install mcnet {writer} or newer."
         )
+    return int(version)
 
 
 def _attribute(file: h5py.File, name: str) -> Any:
@@ -87,11 +90,11 @@ def _points(file: h5py.File) -> str:
     for name in (*_NUMBERS, *_TEXTS, *keys):
         if name not in file or not isinstance(file[name], h5py.Dataset) or file[name].shape != (count,):
             return f"has no {name} for its points"
-        values = file[name][...]
-        if name in _TEXTS or (name in keys and values.dtype.kind == "S"):
-            if values.dtype.kind != "S" or not all(text.decode().isprintable() for text in values.tolist()):
+        data = file[name]
+        if name in _TEXTS or (name in keys and is_text(data)):
+            if not is_text(data) or not all(text.decode().isprintable() for text in texts(data).tolist()):
                 return f"has no text that can be printed for {name}"
-        elif values.dtype.kind not in "iuf" or not _within(values, name):
+        elif data.dtype.kind not in "iuf" or not _within(data[...], name):
             return f"has a {name} out of bounds"
     return ""
 
@@ -116,7 +119,7 @@ def _group(file: h5py.File, group: h5py.Group) -> str:
         if name in group and not (
             group[name].shape == file[name].shape
             and group[name].dtype == file[name].dtype
-            and group[name][...].tobytes() == file[name][...].tobytes()
+            and _bytes(group[name]) == _bytes(file[name])
         ):
             return f"has another {name} in its group {group.name}"
     drawn = file["n_networks"][...] > 0
@@ -125,6 +128,10 @@ def _group(file: h5py.File, group: h5py.Group) -> str:
             return f"has fewer entries along {scale} than it says"
     arrays = (child for child in group.values() if isinstance(child, h5py.Dataset))
     return next((told for data in arrays if (told := _array(data))), "")
+
+
+def _bytes(data: h5py.Dataset) -> bytes:
+    return (texts(data) if is_text(data) else data[...]).tobytes()
 
 
 def _array(data: h5py.Dataset) -> str:

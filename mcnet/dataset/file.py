@@ -12,6 +12,7 @@ import numpy as np
 
 from mcnet.dataset.digest import ContentDigest
 from mcnet.dataset.schema import Array, Block, Group, Schema, fill_value, padded, stored
+from mcnet.storage import hdf5
 
 CHUNK_BYTES = 1_000_000
 _BARE = b"This is a netCDF dimension but not a netCDF variable."
@@ -41,7 +42,8 @@ def write(path: Path, schema: Schema, source: Source, attributes: Mapping[str, s
     """
     digest = ContentDigest()
     columns: dict[str, _Column] = {}
-    with h5py.File(path, "x", rdcc_nbytes=4 * CHUNK_BYTES) as file:  # a new file: no link is followed
+    # A new file, so that no link is followed; no lock, which some file systems refuse and nobody else waits for.
+    with h5py.File(path, "x", rdcc_nbytes=4 * CHUNK_BYTES, locking=False) as file:
         for group in schema.groups:
             _lay_out(file, group)
             for array in (*group.variables, *(() if group.name else group.coordinates)):
@@ -50,9 +52,10 @@ def write(path: Path, schema: Schema, source: Source, attributes: Mapping[str, s
                 if array.values is None:
                     columns[name] = _Column(data, group, array, digest)
                 if group.name != "quality":
-                    digest.begin(name, data.dtype, data.shape)
-                    if array.values is not None:
-                        digest.update(name, stored(array.values))
+                    values = None if array.values is None else stored(array.values)
+                    digest.begin(name, data.dtype if values is None else values.dtype, data.shape)
+                    if values is not None:
+                        digest.update(name, values)
         for index in range(schema.groups[0].sizes["point"]):
             for shard in source(index):
                 for name, data in shard.items():
@@ -126,10 +129,12 @@ def _reread(group: h5py.Group, data: h5py.Dataset, digest: ContentDigest) -> Non
     rows = None if group.name == "/" else _row_counts(group, data)
     if group.name != "/" and rows is None:
         return  # a coordinate, which the root has too
-    digest.begin(name, data.dtype, data.shape)
     if rows is None:
-        digest.update(name, data[...])
+        values = hdf5.texts(data) if hdf5.is_text(data) else data[...]
+        digest.begin(name, values.dtype, data.shape)
+        digest.update(name, values)
         return
+    digest.begin(name, data.dtype, data.shape)
     for index, count in enumerate(rows):
         for piece in _slices(int(count), data.shape[2:], data.dtype):
             digest.update(name, data[index, piece])
@@ -166,7 +171,7 @@ def _lay_out(file: h5py.File, group: Group) -> None:
             scales[dim].make_scale(f"{_BARE.decode()}{size:10d}")
     for array in sorted(group.coordinates, key=lambda array: array.name not in indexes):
         assert array.values is not None, "a coordinate has values"
-        data = place.create_dataset(array.name, data=stored(array.values))
+        data = _whole(place, array.name, array.values)
         if array.name in indexes:
             data.make_scale(array.name)
             scales[array.name] = data
@@ -176,9 +181,15 @@ def _lay_out(file: h5py.File, group: Group) -> None:
         if array.values is None:
             data = _empty(place, array, group.shape(array))
         else:
-            values = stored(array.values)
-            data = place.create_dataset(array.name, data=values, chunks=values.shape, fletcher32=True)
+            data = _whole(place, array.name, array.values, chunks=array.values.shape, fletcher32=True)
         _describe(data, array, scales)
+
+
+def _whole(place: h5py.Group, name: str, values: Block, **options: Any) -> h5py.Dataset:
+    """An array with its values; texts as netCDF-4 has them, of any length, which takes no filters."""
+    if values.dtype.kind == "U":
+        return place.create_dataset(name, data=values.astype(object), dtype=h5py.string_dtype())
+    return place.create_dataset(name, data=stored(values), **options)
 
 
 def _empty(place: h5py.Group, array: Array, shape: tuple[int, ...]) -> h5py.Dataset:
@@ -202,8 +213,6 @@ def _describe(data: h5py.Dataset, array: Array, scales: Mapping[str, h5py.Datase
         data.attrs[name] = text
     if data.dtype.kind in "fc":
         data.attrs["_FillValue"] = np.array(np.nan, dtype=data.dtype)
-    elif data.dtype.kind == "S":
-        data.attrs["_Encoding"] = "utf-8"
     elif array.dtype.kind == "b":
         data.attrs["dtype"] = "bool"
     if array.dims != (array.name,):

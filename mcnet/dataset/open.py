@@ -48,7 +48,7 @@ def open_dataset(path: str | Path) -> xarray.DataTree:
         file = file / "dataset.h5"
     vetting.require_readable(file)
     try:
-        return xarray.open_datatree(file, engine="h5netcdf")
+        return xarray.open_datatree(file, engine="h5netcdf", driver_kwds={"locking": False})
     except (OSError, LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
         raise DataError(f"{file}: is damaged ({type(error).__name__}).") from error
 

@@ -14,7 +14,7 @@ import h5py
 from mcnet import files
 from mcnet.dataset import file as dataset_file
 from mcnet.dataset import plan as plan_record
-from mcnet.dataset import vetting
+from mcnet.dataset import seal, vetting
 from mcnet.dataset.schema import Content, build
 from mcnet.errors import DataError, DiskError
 from mcnet.plan.plan import Plan
@@ -50,7 +50,7 @@ def pack(directory: Path, plan: Plan, scenario_toml: str) -> dict[str, Any]:
     past = rounds.read(directory)
     digest = _source_digest(present, found, past)
     current = digests_of(target)
-    if current is not None and current[0] == digest and vetting.content_digest(target) == current[1]:
+    if current is not None and current[0] == digest:
         return {**report, "content_digest": current[1], "written": False}
     _require_space(directory, sum(header.nbytes for header, _ in found.values()))
     contents = _contents(directory, present, found)
@@ -72,6 +72,7 @@ def pack(directory: Path, plan: Plan, scenario_toml: str) -> dict[str, Any]:
             written = dataset_file.write(temporary, schema, source, facts)
             if dataset_file.read_back(temporary) != written:
                 raise DataError(f"{target}: reads back other than it was written, and was not kept. Check the disk.")
+            seal.append(temporary)
     except OSError as error:
         raise DiskError(f"{target}: cannot be written ({error}). The shards are safe.") from error
     missing = {name for names in _expected(plan) for name in names} - found.keys()
@@ -94,7 +95,7 @@ def require_packed(directory: Path, plan: Plan) -> str:
     target = directory / DATASET
     try:
         if target.exists():
-            vetting.require_readable(target)
+            vetting.require_readable(target, afresh=True)
         current = digests_of(target)
     except DataError as error:
         raise DataError(f"{error} {_KEPT} {directory}") from error
@@ -117,9 +118,9 @@ def verify_dataset(path: Path) -> str:
     DataError
         If it does not.
     """
-    vetting.require_readable(path)
+    vetting.require_readable(path, afresh=True)
     told = digests_of(path)
-    if told is None or vetting.content_digest(path) != told[1]:
+    if told is None:
         raise DataError(f"{path}: is damaged.")
     return told[1]
 
@@ -180,7 +181,7 @@ def shards_digest(headers: Iterable[Header]) -> str:
 def digests_of(path: Path) -> tuple[str, str] | None:
     """Digests of the shards and of the content of a dataset; None if it is absent, damaged or too old to tell."""
     try:
-        vetting.require_readable(path)
+        vetting.require_readable(path, afresh=True)
         with h5py.File(path, "r", locking=False) as file:
             return str(file.attrs["shards_digest"]), str(file.attrs["content_digest"])
     except (DataError, OSError, KeyError):

@@ -123,7 +123,7 @@ def padded(block: Block, shape: tuple[int, ...]) -> Block:
 
 
 def stored(values: Block) -> Block:
-    """Values as a file holds them: text as fixed-length UTF-8, truth as int8; every reader of HDF5 understands both."""
+    """Values as bytes, for digests: text as UTF-8 of one length, truth as int8."""
     if values.dtype.kind == "U":
         encoded = np.strings.encode(values.astype(np.str_), "utf-8")
         return encoded.astype(f"S{max(encoded.dtype.itemsize, 1)}")

@@ -14,6 +14,7 @@ from mcnet import files
 from mcnet.dataset import vetting
 from mcnet.dataset.file import is_bare
 from mcnet.errors import DataError, UsageError
+from mcnet.storage import hdf5
 
 BLOCK_BYTES = 16_000_000  # held in memory at once
 
@@ -82,8 +83,8 @@ def _store(folder: Path) -> Any:
 def _copy(data: h5py.Dataset, place: Any) -> None:
     """One array, block by block, each read again and compared."""
     name = data.name.rsplit("/", 1)[-1]
-    text = data.dtype.kind == "S"
-    dtype = np.dtype(f"<U{max(data.dtype.itemsize, 1)}") if text else data.dtype.newbyteorder("<")
+    words = np.strings.decode(hdf5.texts(data), "utf-8") if hdf5.is_text(data) else None
+    dtype = data.dtype.newbyteorder("<") if words is None else np.dtype(f"<U{max(words.dtype.itemsize // 4, 1)}")
     target = place.create_array(
         name,
         shape=data.shape,
@@ -96,9 +97,7 @@ def _copy(data: h5py.Dataset, place: Any) -> None:
     dims = [name] if scale else [dim[0].name.rsplit("/", 1)[-1] for dim in data.dims]
     target.attrs.update({**attributes, "_ARRAY_DIMENSIONS": dims})
     for block in _blocks(data):
-        values = data[block]
-        if text:
-            values = np.char.decode(values, "utf-8").astype(dtype)
+        values = data[block] if words is None else words[block].astype(dtype)
         if values.dtype.kind in "fc" and np.isnan(values).all():
             continue  # a chunk that is not written reads as NaN
         target[block] = values

@@ -12,13 +12,15 @@ from typing import Any
 import h5py
 import numpy as np
 from h5py import h5a, h5d, h5o, h5t, h5z
+from numpy.typing import NDArray
 
 from mcnet.errors import DataError
 from mcnet.machine import memory
 
 MAX_GROUPS, MAX_OBJECTS, MAX_ATTRIBUTES = 50, 1000, 200
 MAX_CHUNK = 2**28  # bytes
-MAX_TEXT = 2**24  # bytes of a text; a scenario may be long
+MAX_TEXT = 2**24  # bytes of an attribute; a scenario may be long
+MAX_WORD = 10_000  # bytes of a text in an array
 _FILTERS = {h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32}
 _LAYOUTS = {h5d.COMPACT, h5d.CONTIGUOUS, h5d.CHUNKED}
 _SCALES = {"DIMENSION_LIST", "REFERENCE_LIST"}  # of the dimension scales: references, and read by nobody but HDF5
@@ -47,6 +49,8 @@ def require_plain(file: h5py.File, where: str) -> None:
                 if kind == h5o.TYPE_DATASET:
                     require_array(place[name], memory() // 2)
                     _check_attributes(place[name])
+                    if is_text(place[name]) and place[name].dtype.kind == "O":
+                        _check_texts(place[name])
                 elif place is not file:
                     raise Foreign(f"holds a group within {place.name}")
             if place is not file:
@@ -131,12 +135,32 @@ def require_array(data: h5py.Dataset, most: int) -> None:
         raise Foreign(f"{name} is packed in pieces that are too large")
 
 
+def is_text(data: h5py.Dataset) -> bool:
+    """Whether an array holds texts, of any length or of a fixed one."""
+    return h5py.check_string_dtype(data.dtype) is not None
+
+
+def texts(data: h5py.Dataset) -> NDArray[np.bytes_]:
+    """The texts of an array as UTF-8 of one length, whichever way the file holds them."""
+    values = data[...]
+    held = np.array(values.tolist(), dtype=np.bytes_) if values.dtype.kind == "O" else values
+    return held.astype(f"S{max(held.dtype.itemsize, 1)}").reshape(data.shape)
+
+
+def _check_texts(data: h5py.Dataset) -> None:
+    """Refuse texts that are too long, or none: of any length, they lie elsewhere in the file and are read here."""
+    for value in data[...].reshape(-1).tolist():
+        if len(value) > MAX_WORD:
+            raise Foreign(f"{data.name[1:]} holds a text of more than {MAX_WORD} bytes")
+        value.decode()
+
+
 def _check_type(kind: Any, name: str) -> None:
-    """Numbers and texts of fixed length; a complex number is a compound of two."""
+    """Numbers and texts; a complex number is a compound of two."""
     group, size = kind.get_class(), kind.get_size()
     if group == h5t.COMPOUND and kind.dtype.kind == "c":
         return
-    text = group == h5t.STRING and not kind.is_variable_str() and 0 < size <= 10_000
+    text = group == h5t.STRING and (kind.is_variable_str() or 0 < size <= MAX_WORD)
     if not text and not (group in (h5t.INTEGER, h5t.FLOAT) and size in (1, 2, 4, 8)):
         raise Foreign(f"{name} is of a type that mcnet does not use")
 

@@ -16,7 +16,7 @@ from studies import study
 
 import mcnet
 from mcnet.commands.cli import main
-from mcnet.dataset import zarr
+from mcnet.dataset import seal, zarr
 from mcnet.engine import status
 from mcnet.engine.rerun import rerun
 from mcnet.errors import DataError, UsageError
@@ -111,7 +111,7 @@ def test_a_run_is_repeated_from_its_dataset_alone(run: Path, tmp_path: Path) -> 
 
 
 def test_a_dataset_of_other_numbers_is_told(run: Path, tmp_path: Path) -> None:
-    """A forged dataset, its digest right for what it holds."""
+    """A forged dataset, its digest and its seal right for what it holds."""
     from mcnet.dataset.file import read_back
 
     again = shutil.copytree(run, tmp_path / "again")
@@ -123,15 +123,18 @@ def test_a_dataset_of_other_numbers_is_told(run: Path, tmp_path: Path) -> None:
         digest = read_back(forged)
         with h5py.File(forged, "r+") as file:
             file.attrs["content_digest"] = digest
+        seal.append(forged)
         result = rerun(forged, again, quiet=True)
         assert result["verdict"] == verdict
         assert result["largest_difference"] == pytest.approx(1 - 1 / factor, rel=1e-3)
     with h5py.File(forged, "r+") as file:
         file.attrs["rng"] = f"stream version {STREAM_VERSION + 1}:"
+    seal.append(forged)
     with pytest.raises(DataError, match="was drawn from other random streams"):
         rerun(forged, tmp_path / "none", quiet=True)
     with h5py.File(forged, "r+") as file:
         del file["quality/plan"]
+    seal.append(forged)
     with pytest.raises(DataError, match="does not hold the plan"):
         rerun(forged, tmp_path / "none", quiet=True)
     assert not (tmp_path / "none").exists()

@@ -22,7 +22,7 @@ from studies import study
 import mcnet
 from mcnet.commands import inspect
 from mcnet.dataset import attributes as dataset_attributes
-from mcnet.dataset import checks, vetting
+from mcnet.dataset import checks, seal, vetting
 from mcnet.errors import DataError
 from tools import fuzz, fuzz_targets
 
@@ -153,7 +153,13 @@ CASES: list[tuple[str, Change, str]] = [
     ("more points", put("width", data=np.arange(8, 11)), "has no depth for its points"),
     ("no points", put("width", data=np.zeros(0, int)), "has no points"),
     ("a group for a number", a_group, "has no points"),
-    ("texts of any length", put("weights", data=["a", "b"], dtype=h5py.string_dtype()), "a type that mcnet does not"),
+    ("lists of any length", put("weights", (2,), dtype=h5py.vlen_dtype("i8")), "a type that mcnet does not use"),
+    (
+        "a text without end",
+        put("weights", data=["a", "b" * 20_000], dtype=h5py.string_dtype()),
+        "more than 10000 bytes",
+    ),
+    ("a text that is none", put("weights", data=[b"a", b"\xff"], dtype=h5py.string_dtype()), "is damaged"),
     ("references", put("signal/x", (2,), h5py.ref_dtype), "a type that mcnet does not use"),
     ("records", put("signal/x", (2,), [("a", "f8"), ("b", "S3")]), "a type that mcnet does not use"),
     ("a foreign filter", put("signal/x", (8,), "f8", chunks=(8,), compression="lzf"), "packed in a way"),
@@ -193,6 +199,7 @@ def test_through_the_front_door(changed: Callable[[Change], Path], tmp_path: Pat
     run = tmp_path / "run"
     run.mkdir()
     changed(elsewhere).rename(run / "dataset.h5")
+    seal.append(run / "dataset.h5")  # a right seal does not say who made it
     before = (run / "dataset.h5").read_bytes()
     code = "from mcnet.commands.cli import main; main(['inspect', 'run/dataset.h5'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
