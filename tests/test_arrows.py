@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "programs": {"weights", "networks", "backend", "kernels"},
     "architectures": {"programs"},
     "observables": {"architectures", "programs", "networks", "weights", "backend", "kernels"},
-    "scenario": {"theory", "observables", "architectures", "programs"},
+    "scenario": {"theory", "observables", "architectures", "programs", "progress"},
     "predictions": {"theory", "architectures", "programs"},
     "plan": {"scenario", "observables", "architectures"},
     "files": set(),

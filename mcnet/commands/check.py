@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mcnet import machine, plugins
 from mcnet.commands.text import duration, plural, size, target_text
+from mcnet.engine.budget import SHARD_OVERHEAD, SHARD_SECONDS
 from mcnet.errors import DiskError, UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ SAFETY = 2.3  # the shards, and 1.3 times their size again while the dataset is 
 
 
 class Cost(NamedTuple):
-    """What a plan costs, estimated; seconds are those of one core. Of a study with a target: what its pilot costs."""
+    """What a plan costs, estimated: seconds of one core; bytes of all shards, of a network, of the results of a shard.
+
+    Of a study with a target: what its pilot costs.
+    """
 
     shards: int
     networks: int
@@ -39,15 +43,17 @@ def cost(plan: Plan) -> Cost:
     shards, networks, seconds, stored, largest, shard = 0, 0, 0.0, 0.0, 0.0, 0.0
     for planned in plan.points:
         one = estimate(planned.point, plan.request_of(planned))
-        shards += -(-planned.networks // planned.batch)
+        count = -(-planned.networks // planned.batch)
+        shards += count
         networks += planned.networks
-        seconds += planned.networks * one.seconds_per_network
+        seconds += planned.networks * one.seconds_per_network + count * SHARD_SECONDS
         stored += planned.networks * one.stored_bytes_per_network
+        stored += count * (SHARD_OVERHEAD + one.stored_bytes_per_shard)
         if one.bytes_per_network > largest:
             advice = _advice(planned.point, plan.request_of(planned))
         largest = max(largest, one.bytes_per_network)
         largest_shard = planned.batch if plan.target is not None else min(planned.batch, planned.networks)
-        shard = max(shard, largest_shard * one.stored_bytes_per_network)
+        shard = max(shard, largest_shard * one.stored_bytes_per_network + one.stored_bytes_per_shard)
     return Cost(shards, networks, seconds, stored, largest, shard, advice)
 
 
@@ -103,16 +109,18 @@ def require_disk(found: Cost, name: str, folder: Path) -> None:
         )
 
 
-def check(scenario: str, overrides: Sequence[str], plugin_names: Sequence[str], *, disk: bool = True) -> dict[str, Any]:
+def check(
+    scenario: str, overrides: Sequence[str], plugin_names: Sequence[str], *, disk: bool = True, quiet: bool = True
+) -> dict[str, Any]:
     """Check a scenario; ``disk``: also whether the current directory has the space.
 
     Returns
     -------
     dict
-        ``title``, ``points``, ``networks`` (of a point; None with a target), ``shards``, ``seconds`` (of one core),
-        ``bytes`` (on disk), ``memory`` (bytes, of one network and the results of one shard), ``samplers``, ``ok``. With
-        a target also ``target``, and ``pilot``: networks of a point that are drawn first, whose shards, seconds and
-        bytes these are.
+        ``title``, ``points``, ``networks`` (of a point; None with a target), ``shards``, ``seconds`` (of one core, of
+        which every shard takes some milliseconds), ``bytes`` (on disk: shards and dataset), ``memory`` (bytes, of one
+        network and the results of one shard), ``samplers``, ``ok``. With a target also ``target``, and ``pilot``:
+        networks of a point that are drawn first, whose shards, seconds and bytes these are.
 
     Raises
     ------
@@ -125,7 +133,7 @@ def check(scenario: str, overrides: Sequence[str], plugin_names: Sequence[str], 
     from mcnet.scenario.loading import load
 
     plugins.load(plugin_names)
-    study = load(scenario, overrides)
+    study = load(scenario, overrides, quiet=quiet)
     plan = make_plan(study, plugin_names)
     found = cost(plan)
     require_memory(found, scenario)
@@ -138,7 +146,7 @@ def check(scenario: str, overrides: Sequence[str], plugin_names: Sequence[str], 
         **({} if plan.target is None else {"pilot": plan.points[0].networks, "target": dict(plan.target)}),
         "shards": found.shards,
         "seconds": found.seconds,
-        "bytes": found.stored_bytes,
+        "bytes": 2 * found.stored_bytes,
         "memory": found.network_bytes + found.shard_bytes,
         "samplers": sorted({planned.sampler for planned in plan.points}),
         "ok": True,

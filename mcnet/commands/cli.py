@@ -139,7 +139,7 @@ def check(scenario: str, overrides: tuple[str, ...], plugins: tuple[str, ...], a
     from mcnet.commands import check as command
     from mcnet.commands import shipped
 
-    result = command.check(shipped.path(scenario), overrides, plugins)
+    result = command.check(shipped.path(scenario), overrides, plugins, quiet=as_json)
     _print(result, as_json, lambda: command.text(result))
 
 

@@ -12,6 +12,7 @@ from mcnet.plan.plan import Plan
 from mcnet.plan.tasks import Task
 
 SHARD_OVERHEAD = 8192.0  # bytes of a shard beside its numbers
+SHARD_SECONDS = 0.012  # of a core: to prepare, build, seal and commit a shard, to read it again and pack it
 WORKER_SECONDS = 2.0  # about what a worker process takes to start; for less work it is not worth it
 
 
@@ -24,8 +25,11 @@ def costs(plan: Plan, tasks: Sequence[Task]) -> tuple[list[float], list[float]]:
     each = [estimate(planned.point, plan.request_of(planned)) for planned in plan.points]
     networks = [(each[task.point_index], task.stop - task.start) for task in tasks]
     return (
-        [cost.seconds_per_network * count for cost, count in networks],
-        [SHARD_OVERHEAD + cost.stored_bytes_per_network * count for cost, count in networks],
+        [SHARD_SECONDS + cost.seconds_per_network * count for cost, count in networks],
+        [
+            SHARD_OVERHEAD + cost.stored_bytes_per_shard + cost.stored_bytes_per_network * count
+            for cost, count in networks
+        ],
     )
 
 

@@ -97,7 +97,7 @@ def run(
 
     options = _options(workers, executor, part, scheduler, device)
     plugin_modules.load(plugins)
-    study = scenarios.load(scenario, overrides)
+    study = scenarios.load(scenario, overrides, quiet=quiet)
     device = _chosen_devices(device, options, quiet)
     directory = Path(out)
     plan = make_plan(study, plugins)

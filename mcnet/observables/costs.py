@@ -37,11 +37,14 @@ class Estimate(NamedTuple):
     stored_bytes_per_network : int
     seconds_per_network : float
         On one core.
+    stored_bytes_per_shard : int
+        Of records that a shard holds once, such as histograms.
     """
 
     bytes_per_network: int
     stored_bytes_per_network: int
     seconds_per_network: float
+    stored_bytes_per_shard: int
 
 
 LANCZOS_STEPS = 75
@@ -199,13 +202,16 @@ def seconds(point: Point, needs: frozenset[str], sampler: str, by_kernel: bool) 
     return total
 
 
-def stored_bytes(point: Point, request: Request) -> int:
-    """Bytes of one network in a dataset."""
-    total = 0
+def stored_bytes(point: Point, request: Request) -> tuple[int, int]:
+    """Bytes of one network in a dataset, and of what a shard holds once."""
+    of_network, of_shard = 0, 0
     for name, options in request.measures.items():
         observable = OBSERVABLES[name]
         sizes = observable.sizes(point, options)
         for variable in observable.variables(point, options):
-            if not variable.per_shard:
-                total += 8 * math.prod(sizes[dim] for dim in variable.dims)
-    return total
+            size = 8 * math.prod(sizes[dim] for dim in variable.dims)
+            if variable.per_shard:
+                of_shard += size
+            else:
+                of_network += size
+    return of_network, of_shard

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mcnet import architectures
 from mcnet.backend import Backend, one_thread
+from mcnet.coordinates import DENSE
 from mcnet.errors import McnetError
 from mcnet.observables import costs
 from mcnet.observables.catalog import OBSERVABLES, require_shapes
@@ -95,25 +96,36 @@ def resolve_sampler(point: Point, request: Request) -> str:
     ``auto`` takes the conditioned one where it is exact (Gaussian and orthogonal weights, nothing asked that needs
     the matrices) and where it costs less: where the questions are few beside the width.
     """
-    program = architectures.of(point)
+    architectures.lookup(point.architecture)
     if request.sampler != "auto":
         return request.sampler
     asked = [OBSERVABLES[name] for name in request.measures]
-    laws = {program.laws.of(name).law for name in program.count.matrices}
-    possible = laws <= set(CONDITIONED_LAWS) and all("conditioned" in observable.samplers for observable in asked)
+    possible = _laws(point) <= set(CONDITIONED_LAWS) and all(
+        "conditioned" in observable.samplers for observable in asked
+    )
     if not possible:
         return "explicit"
     return min(("conditioned", "explicit"), key=lambda sampler: _seconds(point, request, sampler))
+
+
+def _laws(point: Point) -> set[str]:
+    """Laws of all matrices of a network."""
+    if point.architecture == DENSE:  # as its program says, without running it on shapes
+        return {point.weights, point.readout} if point.outputs else {point.weights}
+    program = architectures.of(point)
+    return {program.laws.of(name).law for name in program.count.matrices}
 
 
 def estimate(point: Point, request: Request) -> costs.Estimate:
     """Rough costs of one network of a point, for the size of batches and for ``mcnet check``."""
     sampler, needs = resolve_sampler(point, request), costs.needs_at(point, request)
     way = _first_way(point, request, sampler)
+    of_network, of_shard = costs.stored_bytes(point, request)
     return costs.Estimate(
         bytes_per_network=costs.working_bytes(point, needs, sampler, way.precision, way.fused),
-        stored_bytes_per_network=costs.stored_bytes(point, request),
+        stored_bytes_per_network=of_network,
         seconds_per_network=_seconds(point, request, sampler),
+        stored_bytes_per_shard=of_shard,
     )
 
 

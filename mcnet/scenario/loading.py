@@ -105,7 +105,9 @@ class Scenario:
         return self.networks
 
 
-def load(source: str | os.PathLike[str] | Mapping[str, Any] | Scenario, overrides: Sequence[str] = ()) -> Scenario:
+def load(
+    source: str | os.PathLike[str] | Mapping[str, Any] | Scenario, overrides: Sequence[str] = (), *, quiet: bool = True
+) -> Scenario:
     """Read and check a scenario.
 
     Parameters
@@ -114,6 +116,8 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any] | Scenario, override
         A TOML file, the table it would hold, or a scenario already read.
     overrides : sequence of str
         ``section.key=value`` in TOML; a value that is a bare word counts as text. Applied before the checks.
+    quiet : bool
+        Do not tell on stderr how far it is where that takes long.
 
     Raises
     ------
@@ -123,16 +127,16 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any] | Scenario, override
     if isinstance(source, Scenario):
         if not overrides:
             return source
-        return _checked(source.name, None, tomllib.loads(source.text), source.folder, overrides)
+        return _checked(source.name, None, tomllib.loads(source.text), source.folder, overrides, quiet)
     if isinstance(source, Mapping):
         try:
             table = _plain(source)
         except RecursionError:
             raise ScenarioError("scenario: is nested too deeply. Keep to the sections of a scenario.") from None
-        return _checked("scenario", None, table, Path(), overrides)
+        return _checked("scenario", None, table, Path(), overrides, quiet)
     path = Path(source)
     text = _read(path)
-    return _checked(str(source), text, parsed(str(source), text), path.parent, overrides)
+    return _checked(str(source), text, parsed(str(source), text), path.parent, overrides, quiet)
 
 
 def _read(path: Path) -> str:
@@ -188,7 +192,9 @@ def _plain(value: Any) -> Any:
     return _plain(value.specification) if hasattr(value, "specification") else value
 
 
-def _checked(name: str, text: str | None, data: dict[str, Any], folder: Path, overrides: Sequence[str]) -> Scenario:
+def _checked(
+    name: str, text: str | None, data: dict[str, Any], folder: Path, overrides: Sequence[str], quiet: bool = True
+) -> Scenario:
     set_by: dict[tuple[str | int, ...], str] = {}
     for override in overrides:
         path, value = _override(override)
@@ -199,9 +205,9 @@ def _checked(name: str, text: str | None, data: dict[str, Any], folder: Path, ov
     check(draft, faults)
     made: tuple[Point, ...] = ()
     if not faults:
-        made = points(draft, folder, faults)
+        made = points(draft, folder, faults, quiet)
     if not faults:
-        measures.check(draft, made, faults)
+        measures.check(draft, made, faults, quiet)
     if faults:
         raise faults.error()
     if text is None or overrides:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mcnet.point import Point
+from mcnet.progress import counted
 from mcnet.scenario import range
 from mcnet.scenario import target as scenario_target
 from mcnet.scenario.draft import Draft
@@ -59,7 +60,7 @@ def _options(name: str, options: Mapping[str, Any], faults: Faults) -> None:
             faults.add(("measure", name, key), f"{complaint}, got {quote(value)}. It takes {allowed[key].explanation}.")
 
 
-def check(draft: Draft, points: tuple[Point, ...], faults: Faults) -> None:
+def check(draft: Draft, points: tuple[Point, ...], faults: Faults, quiet: bool = True) -> None:
     """Note what a measure cannot do: with the sampler asked for, or at a point (the first of those that it cannot)."""
     from mcnet.observables.catalog import OBSERVABLES
 
@@ -72,7 +73,7 @@ def check(draft: Draft, points: tuple[Point, ...], faults: Faults) -> None:
                 ("sampling", "sampler"), f'"{sampler}" cannot give the measure {name}.{why} Write sampler = {other}.'
             )
         told: set[str] = set()
-        for number, point in enumerate(points, 1):
+        for number, point in enumerate(counted(points, f"points checked for {name}", quiet), 1):
             wrong = observable.unfit(point) or observable.check(point, options)
             for sentence in wrong or range.complaints(name, point, options):
                 if sentence not in told:

@@ -16,6 +16,7 @@ from mcnet.architectures.program import frozen_keys
 from mcnet.coordinates import DENSE, DOUBLE_CRITICAL
 from mcnet.point import Inputs, Point
 from mcnet.programs.names import ProgramError
+from mcnet.progress import counted
 from mcnet.scenario.draft import Draft
 from mcnet.scenario.faults import Faults
 
@@ -28,7 +29,7 @@ MAX_INPUT_NUMBERS = 4_000_000
 Vectors = tuple[tuple[float, ...], ...]
 
 
-def points(draft: Draft, folder: Path, faults: Faults) -> tuple[Point, ...]:
+def points(draft: Draft, folder: Path, faults: Faults, quiet: bool = True) -> tuple[Point, ...]:
     """All points of the grid, in the order of the file; mistakes that only the values show are noted."""
     kind, path = draft.inputs["kind"], draft.inputs["path"]
     vectors: Vectors | None = draft.inputs["values"] if kind == "values" else None
@@ -37,7 +38,7 @@ def points(draft: Draft, folder: Path, faults: Faults) -> tuple[Point, ...]:
     made: list[Point] = []
     seen: set[Any] = set()
     network, architecture = draft.network, draft.architecture
-    for values in draft.grid():
+    for values in counted(list(draft.grid()), "points resolved", quiet):
         variances = _variances(draft, values, faults)
         count = values.pop("count", None) or draft.count() or 1
         resolved = {**values, **(variances or {})}

@@ -14,8 +14,9 @@ from mcnet.coordinates import DENSE
 from mcnet.observables.jacobian import MOMENTS, beyond_doubles
 from mcnet.point import Point
 
-LAYERS = 1000
-"""Layers that are followed one by one; the deeper ones are like the last of them."""
+LAYERS = (64, 1000)
+"""Layers that are followed one by one: the fewer where lengths have settled by then; deeper ones are like the last."""
+SETTLED = 1e-9
 
 
 def complaints(measure: str, point: Point, options: Mapping[str, Any]) -> list[str]:
@@ -43,7 +44,10 @@ def _growth(activation: Activation, sigma_w2: float, sigma_b2: float, q_hat: flo
     if sigma_w2 == 0.0:
         return None
     try:
-        q = mean_field.lengths(activation, sigma_w2, sigma_b2, q_hat, min(depth, LAYERS))
+        for layers in LAYERS:
+            q = mean_field.lengths(activation, sigma_w2, sigma_b2, q_hat, min(depth, layers))
+            if q.size == depth or abs(q[-1] - q[-2]) < SETTLED * q[-1]:
+                break
         slopes = np.log10(sigma_w2 * gaussian.derivative_square(activation, q))
     except ValueError:
         return None
