@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from mcnet import activations
 from mcnet.activations.table import Activation
-from mcnet.theory import gaussian, maps
+from mcnet.theory import fixed_arrays, gaussian, maps
 from mcnet.theory.gaussian import ActivationLike, Floats
 
 _NOISE = 2e-13  # of a length map, relative
@@ -24,7 +24,7 @@ class FixedPoint(NamedTuple):
 
     Attributes
     ----------
-    q, c : float
+    q, c : float or ndarray
         Stable length and correlation.
     slope_q, slope_c : float
         Slopes of the length map at q and of the correlation map at c.
@@ -37,14 +37,14 @@ class FixedPoint(NamedTuple):
         there lengths or correlations arrive by a power of the depth.
     """
 
-    q: float
-    c: float
-    slope_q: float
-    slope_c: float
-    chi_1: float
-    residual_q: float
-    residual_c: float
-    converged: bool
+    q: Any
+    c: Any
+    slope_q: Any
+    slope_c: Any
+    chi_1: Any
+    residual_q: Any
+    residual_c: Any
+    converged: Any
 
 
 class Table(NamedTuple):
@@ -79,12 +79,58 @@ def check_variances(sigma_w2: float, sigma_b2: float) -> None:
 
 
 def broadcast(function: Callable[..., float], *arguments: ArrayLike) -> Any:
-    """A scalar function of scalars, or the array of its values over the broadcast arguments."""
+    """A scalar function of scalars, or the array of its values over the broadcast arguments: NaN where it raises."""
     arrays = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in arguments))
     if arrays[0].ndim == 0:
         return float(function(*(float(x) for x in arrays)))
-    values = [function(*map(float, point)) for point in zip(*(x.flat for x in arrays), strict=True)]
-    return np.array(values).reshape(arrays[0].shape)
+
+    def value(point: tuple[Any, ...]) -> float:
+        try:
+            return function(*map(float, point))
+        except ValueError:
+            return math.nan
+
+    return np.array([value(point) for point in zip(*(x.flat for x in arrays), strict=True)]).reshape(arrays[0].shape)
+
+
+def _at_points(
+    activation: Activation, sigma_w2: ArrayLike, sigma_b2: ArrayLike, gaps: bool
+) -> fixed_arrays.Settled | None:
+    """Fixed points of the broadcast variances, shaped as they are; None of two numbers."""
+    w, b = np.broadcast_arrays(np.asarray(sigma_w2, dtype=np.float64), np.asarray(sigma_b2, dtype=np.float64))
+    if w.ndim == 0:
+        return None
+    w, b, shape = w.ravel(), b.ravel(), w.shape
+    for one, other in zip(w, b, strict=True):
+        check_variances(float(one), float(other))
+    if activation.homogeneous or not fixed_arrays.shares_nodes(activation):
+        found, done = fixed_arrays.Settled(*(np.full(w.size, np.nan) for _ in range(5))), np.zeros(w.size, dtype=bool)
+    else:
+        table = table_of(activation)
+        grid, square = np.concatenate([[0.0], table.q]), np.concatenate([[at_zero(activation)[0]], table.square])
+        found, done = fixed_arrays.settle(activation, w, b, grid, square, _NOISE, gaps)
+    for i in np.flatnonzero(~done):
+        for values, value in zip(found, _alone(activation, float(w[i]), float(b[i]), gaps), strict=True):
+            values[i] = value
+    return fixed_arrays.Settled(*(values.reshape(shape) for values in found))
+
+
+def _alone(activation: Activation, sigma_w2: float, sigma_b2: float, gaps: bool) -> fixed_arrays.Settled:
+    """The same of one point by the scalar functions: numbers, NaN for each that raises."""
+
+    def value(function: Callable[..., float], *arguments: float) -> float:
+        try:
+            return function(activation, *arguments)
+        except ValueError:
+            return math.nan
+
+    q, chi = value(_fixed_length, sigma_w2, sigma_b2), value(_chi_1, sigma_w2, sigma_b2)
+    gap = value(_fixed_gap, sigma_w2, sigma_b2) if gaps else math.nan
+    slope_q = slope_c = math.nan
+    if gaps and not math.isnan(q):
+        slope_q = maps.length_slope(activation, q, sigma_w2)
+        slope_c = chi if gap == 0.0 else sigma_w2 * maps.gap_slope(activation, q, gap)
+    return fixed_arrays.Settled(q, gap, slope_q, slope_c, chi)  # type: ignore[arg-type]
 
 
 def root_of(function: Callable[[float], float], low: float, high: float) -> float:
@@ -113,14 +159,15 @@ def fixed_length(activation: ActivationLike, sigma_w2: ArrayLike, sigma_b2: Arra
     Raises
     ------
     ValueError
-        If lengths grow without bound.
+        If lengths grow without bound. Of arrays those points are NaN.
 
     Notes
     -----
     Accuracy: the limit M -> infinity; relative error about 1e-13 / (1 - slope of the length map at q*).
     """
     activation = activations.get(activation)
-    return broadcast(lambda w, b: _fixed_length(activation, w, b), sigma_w2, sigma_b2)
+    many = _at_points(activation, sigma_w2, sigma_b2, gaps=False)
+    return _fixed_length(activation, float(sigma_w2), float(sigma_b2)) if many is None else many.q  # type: ignore[arg-type]
 
 
 def _fixed_length(activation: Activation, sigma_w2: float, sigma_b2: float) -> float:
@@ -194,14 +241,15 @@ def chi_1(activation: ActivationLike, sigma_w2: ArrayLike, sigma_b2: ArrayLike) 
     Raises
     ------
     ValueError
-        If lengths grow without bound (not for homogeneous activations).
+        If lengths grow without bound (not for homogeneous activations). Of arrays those points are NaN.
 
     References
     ----------
     Poole et al. 2016, arXiv:1606.05340; Schoenholz et al. 2017, arXiv:1611.01232.
     """
     activation = activations.get(activation)
-    return broadcast(lambda w, b: _chi_1(activation, w, b), sigma_w2, sigma_b2)
+    many = _at_points(activation, sigma_w2, sigma_b2, gaps=False)
+    return _chi_1(activation, float(sigma_w2), float(sigma_b2)) if many is None else many.chi_1  # type: ignore[arg-type]
 
 
 def _chi_1(activation: Activation, sigma_w2: float, sigma_b2: float) -> float:
@@ -219,14 +267,18 @@ def fixed_correlation(activation: ActivationLike, sigma_w2: ArrayLike, sigma_b2:
     Raises
     ------
     ValueError
-        If lengths grow without bound. (Leaky) relu is the exception: its correlations tend to 1 all the same.
+        If lengths grow without bound; of arrays those points are NaN. (Leaky) relu is the exception: its correlations
+        tend to 1 all the same.
 
     Notes
     -----
     Accuracy: 1e-12 in ``1 - c*`` relative to itself, divided by ``|1 - slope|`` at c*.
     """
     activation = activations.get(activation)
-    return broadcast(lambda w, b: 1.0 - _fixed_gap(activation, w, b), sigma_w2, sigma_b2)
+    many = _at_points(activation, sigma_w2, sigma_b2, gaps=True)
+    if many is not None:
+        return 1.0 - many.gap
+    return 1.0 - _fixed_gap(activation, float(sigma_w2), float(sigma_b2))  # type: ignore[arg-type]
 
 
 def _fixed_gap(activation: Activation, sigma_w2: float, sigma_b2: float) -> float:
@@ -251,18 +303,42 @@ def _fixed_gap(activation: Activation, sigma_w2: float, sigma_b2: float) -> floa
     return gap
 
 
-def fixed_point(activation: ActivationLike, sigma_w2: float, sigma_b2: float) -> FixedPoint:
-    """The stable fixed point with slopes, residuals and whether they are small; errors as :func:`fixed_length`."""
+def fixed_point(activation: ActivationLike, sigma_w2: ArrayLike, sigma_b2: ArrayLike) -> FixedPoint:
+    """The stable fixed point with slopes, residuals and whether they are small; errors as :func:`fixed_length`.
+
+    Of arrays every attribute is an array of their broadcast shape, NaN (and not converged) where lengths grow without
+    bound.
+    """
     activation = activations.get(activation)
-    q = _fixed_length(activation, sigma_w2, sigma_b2)
-    gap = _fixed_gap(activation, sigma_w2, sigma_b2)
-    slope_q, slope_c = _slopes(activation, sigma_w2, sigma_b2)
-    residual_q = abs(maps.length_map(activation, q, sigma_w2, sigma_b2) - q) / q if q > 0.0 else 0.0
-    residual_c = abs(maps.gap_map(activation, q, gap, sigma_w2, sigma_b2) - gap) if q > 0.0 else 0.0
+    many = _at_points(activation, sigma_w2, sigma_b2, gaps=True)
+    if many is not None:
+        return _with_residuals(activation, many, sigma_w2, sigma_b2)
+    w, b = float(sigma_w2), float(sigma_b2)  # type: ignore[arg-type]
+    q, gap = _fixed_length(activation, w, b), _fixed_gap(activation, w, b)
+    slope_q, slope_c = _slopes(activation, w, b)
+    residual_q = abs(maps.length_map(activation, q, w, b) - q) / q if q > 0.0 else 0.0
+    residual_c = abs(maps.gap_map(activation, q, gap, w, b) - gap) if q > 0.0 else 0.0
     converged = max(residual_q, residual_c) < 1e-10
-    return FixedPoint(
-        q, 1.0 - gap, slope_q, slope_c, _chi_1(activation, sigma_w2, sigma_b2), residual_q, residual_c, converged
+    return FixedPoint(q, 1.0 - gap, slope_q, slope_c, _chi_1(activation, w, b), residual_q, residual_c, converged)
+
+
+def _with_residuals(
+    activation: Activation, found: fixed_arrays.Settled, sigma_w2: ArrayLike, sigma_b2: ArrayLike
+) -> FixedPoint:
+    q, gap = found.q.ravel(), found.gap.ravel()
+    w, b = (np.broadcast_to(np.asarray(x, dtype=np.float64), found.q.shape).ravel() for x in (sigma_w2, sigma_b2))
+    settled = q > 0.0
+    residual_q, residual_c = (np.where(np.isfinite(values), 0.0, np.nan) for values in (q, gap))
+    image = w[settled] * fixed_arrays.squares(activation, q[settled]) + b[settled]
+    residual_q[settled] = np.abs(image - q[settled]) / q[settled]
+    residual_c[settled] = np.abs(
+        fixed_arrays.gap_maps(activation, q[settled], gap[settled], w[settled], b[settled]) - gap[settled]
     )
+    converged = np.maximum(residual_q, residual_c) < 1e-10
+    known = ~np.isnan(found.q)  # (leaky) relu has slopes and correlations without a length
+    every = (found.q, 1.0 - found.gap, found.slope_q, found.slope_c, found.chi_1)
+    parts = [np.where(known, values, np.nan) for values in every]
+    return FixedPoint(*parts, *(x.reshape(found.q.shape) for x in (residual_q, residual_c, converged)))
 
 
 def _slopes(activation: Activation, sigma_w2: float, sigma_b2: float) -> tuple[float, float]:
@@ -282,15 +358,20 @@ def depth_scales(activation: ActivationLike, sigma_w2: ArrayLike, sigma_b2: Arra
     Raises
     ------
     ValueError
-        If lengths grow without bound.
+        If lengths grow without bound. Of arrays those points are NaN.
     """
     activation = activations.get(activation)
+    many = _at_points(activation, sigma_w2, sigma_b2, gaps=True)
+    if many is not None:
+        return _scales(many.slope_q), _scales(many.slope_c)
+    slopes = _slopes(activation, float(sigma_w2), float(sigma_b2))  # type: ignore[arg-type]
+    xi_q, xi_c = _scales(np.array(slopes))
+    return float(xi_q), float(xi_c)
 
-    def scale(index: int, w: float, b: float) -> float:
-        slope = abs(_slopes(activation, w, b)[index])
-        if slope == 0.0:
-            return 0.0
-        return math.inf if slope > 1.0 - 1e-12 else -1.0 / math.log(slope)
 
-    xi_q = broadcast(lambda w, b: scale(0, w, b), sigma_w2, sigma_b2)
-    return xi_q, broadcast(lambda w, b: scale(1, w, b), sigma_w2, sigma_b2)
+def _scales(slopes: Floats) -> Floats:
+    """-1 / ln |slope|: 0 for a slope of 0, infinite for one of 1 to within 1e-12."""
+    size = np.abs(slopes)
+    inside = (size > 0.0) & (size <= 1.0 - 1e-12)
+    found = -1.0 / np.log(np.where(inside, size, 0.5))
+    return np.where(inside, found, np.where(np.isnan(size), np.nan, np.where(size == 0.0, 0.0, math.inf)))

@@ -91,6 +91,12 @@ def _rule(edges: Floats) -> tuple[Floats, Floats]:
     return z.ravel(), (half * _W * _density(z)).ravel()
 
 
+def shared_rule(steps: int) -> tuple[Floats, Floats]:
+    """Nodes z and weights on panels that halve ``steps`` times towards 0: for integrands of sqrt(q) z at many q."""
+    inner = 0.75 * 2.0 ** -np.arange(1.0, steps + 1.0)
+    return _rule(np.unique(np.concatenate([_FINE, -inner, inner])))
+
+
 def _average(values: Any, weights: Floats) -> Any:
     result = np.asarray(values) @ weights if np.ndim(values) else np.asarray(values * weights.sum())
     return float(result) if result.ndim == 0 else result

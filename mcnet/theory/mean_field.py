@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mcnet import activations
+from mcnet.theory import fixed_arrays, gaussian
 from mcnet.theory.critical_line import Critical, critical_point, critical_sigma_w2, double_critical
 from mcnet.theory.fixed_points import (
     FixedPoint,
@@ -56,22 +57,24 @@ __all__ = [
 ]
 
 
-def lengths(activation: ActivationLike, sigma_w2: float, sigma_b2: float, q_hat_0: float, depth: int) -> Floats:
+def lengths(
+    activation: ActivationLike, sigma_w2: ArrayLike, sigma_b2: ArrayLike, q_hat_0: ArrayLike, depth: int
+) -> Floats:
     """Squared lengths of the pre-activations, layer by layer.
 
     Parameters
     ----------
     activation : str, mapping or Activation
-    sigma_w2, sigma_b2 : float
-        Weight variance times fan-in; bias variance.
-    q_hat_0 : float
+    sigma_w2, sigma_b2 : float or array_like
+        Weight variance times fan-in; bias variance. Arrays are broadcast, with q_hat_0 too.
+    q_hat_0 : float or array_like
         |x|^2 / M_0 of the input.
     depth : int
         Number of layers.
 
     Returns
     -------
-    ndarray, shape (depth,)
+    ndarray, shape (..., depth)
         ``q^1 = sigma_w2 q_hat_0 + sigma_b2``, then the length map.
 
     Notes
@@ -83,32 +86,48 @@ def lengths(activation: ActivationLike, sigma_w2: float, sigma_b2: float, q_hat_
     Poole et al. 2016, arXiv:1606.05340.
     """
     activation = activations.get(activation)
-    q = np.empty(depth)
+    w, b, start = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (sigma_w2, sigma_b2, q_hat_0)))
+    q = np.empty((*w.shape, depth))
     for layer in range(depth):
-        q[layer] = length_map(activation, q[layer - 1], sigma_w2, sigma_b2) if layer else sigma_w2 * q_hat_0 + sigma_b2
+        squared = start if not layer else _squares(activation, q[..., layer - 1])
+        q[..., layer] = w * squared + b
     return q
 
 
+def _squares(activation: activations.Activation, q: Floats) -> Floats:
+    """E phi^2 at one length, or at many by shared nodes; lengths of 0 exactly."""
+    if q.ndim == 0:
+        return np.asarray(gaussian.square(activation, float(q)))
+    square = np.full(q.shape, float(activation.phi(np.float64(0.0))) ** 2)
+    square[q > 0.0] = fixed_arrays.squares(activation, q[q > 0.0])
+    return np.where(np.isfinite(q), square, q)
+
+
 def correlations(
-    activation: ActivationLike, sigma_w2: float, sigma_b2: float, q_hat_0: float, c_0: float, depth: int
+    activation: ActivationLike,
+    sigma_w2: ArrayLike,
+    sigma_b2: ArrayLike,
+    q_hat_0: ArrayLike,
+    c_0: ArrayLike,
+    depth: int,
 ) -> Floats:
     """Correlations of the pre-activations of two inputs of equal length, layer by layer.
 
     Parameters
     ----------
     activation : str, mapping or Activation
-    sigma_w2, sigma_b2 : float
-        Weight variance times fan-in; bias variance.
-    q_hat_0 : float
+    sigma_w2, sigma_b2 : float or array_like
+        Weight variance times fan-in; bias variance. Arrays are broadcast, with q_hat_0 and c_0 too.
+    q_hat_0 : float or array_like
         |x|^2 / M_0 of both inputs.
-    c_0 : float
+    c_0 : float or array_like
         Their correlation.
     depth : int
         Number of layers.
 
     Returns
     -------
-    ndarray, shape (depth,)
+    ndarray, shape (..., depth)
         ``c^1 = (sigma_w2 q_hat_0 c_0 + sigma_b2) / q^1``, then the correlation map at the running length. NaN where
         the length is 0.
 
@@ -116,25 +135,37 @@ def correlations(
     -----
     Accuracy: the limit M -> infinity; 1e-13, and as :func:`correlation_gaps` where c is near 1.
     """
-    return 1.0 - correlation_gaps(activation, sigma_w2, sigma_b2, q_hat_0, 1.0 - c_0, depth)
+    gap_0 = 1.0 - np.asarray(c_0, dtype=np.float64)
+    return 1.0 - correlation_gaps(activation, sigma_w2, sigma_b2, q_hat_0, gap_0, depth)
 
 
 def correlation_gaps(
-    activation: ActivationLike, sigma_w2: float, sigma_b2: float, q_hat_0: float, gap_0: float, depth: int
+    activation: ActivationLike,
+    sigma_w2: ArrayLike,
+    sigma_b2: ArrayLike,
+    q_hat_0: ArrayLike,
+    gap_0: ArrayLike,
+    depth: int,
 ) -> Floats:
     """``1 - c``, layer by layer, to full relative accuracy also where c is 1 to all digits.
 
-    Parameters as in :func:`correlations`, with ``gap_0 = 1 - c_0``; shape (depth,). Relative error below 1e-10 a layer
-    for gaps above 1e-12 and for smooth phi; 1e-8 below where phi' jumps.
+    Parameters as in :func:`correlations`, with ``gap_0 = 1 - c_0``; shape (..., depth). Relative error below
+    1e-10 a layer for gaps above 1e-12 and for smooth phi; 1e-8 below where phi' jumps.
     """
     activation = activations.get(activation)
-    q = lengths(activation, sigma_w2, sigma_b2, q_hat_0, depth)
-    gaps = np.empty(depth)
-    for layer in range(depth):
-        if layer:
-            gaps[layer] = gap_map(activation, q[layer - 1], gaps[layer - 1], sigma_w2, sigma_b2)
+    given = (sigma_w2, sigma_b2, q_hat_0, gap_0)
+    w, b, start, gap = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in given))
+    q = lengths(activation, w, b, start, depth)
+    gaps = np.empty(q.shape)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gaps[..., 0] = np.where(q[..., 0] > 0.0, w * start * gap / q[..., 0], math.nan)
+    for layer in range(1, depth):
+        below = q[..., layer - 1], gaps[..., layer - 1], w, b
+        if w.ndim == 0:
+            gaps[layer] = gap_map(activation, *map(float, below))
         else:
-            gaps[layer] = sigma_w2 * q_hat_0 * gap_0 / q[0] if q[0] > 0.0 else math.nan
+            flat = fixed_arrays.gap_maps(activation, *(x.ravel() for x in below))
+            gaps[..., layer] = flat.reshape(w.shape)
     return gaps
 
 
