@@ -6,23 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from theory_programs import GRAM, dense, residual
 
 from mcnet import activations
 from mcnet.programs.names import ProgramError
 from mcnet.theory import gaussian, mean_field, program, recurrent, tangent
 
-GRAM = np.array([[1.0, 0.3], [0.3, 0.8]])
 CLOSE = {"rtol": 1e-10, "atol": 1e-12}
-
-
-def dense(w: Any, x: Any, p: Any) -> Any:
-    h = x
-    for layer in range(1, p.depth + 1):
-        u = w.ask(("W", layer), h)
-        h = w.phi(u)
-        w.see("u", layer, u)
-        w.see("h", layer, h)
-    return w.ask("readout", h)
 
 
 @pytest.mark.parametrize("name", ["linear", "relu", "tanh", "erf", "gelu", "hard-tanh", "elu", "sin"])
@@ -61,19 +51,6 @@ def test_dense_deep_and_equal_inputs() -> None:
 
 
 # ------------------------------------------------------------ residual networks
-
-
-def residual(w: Any, x: Any, p: Any) -> Any:
-    h = w.ask("embedding", x) if p.block == "pre" else x
-    for layer in range(1, p.depth + 1):
-        if p.block == "pre":
-            branch = w.ask(("W", layer), w.phi(h))
-        else:
-            branch = w.phi(w.ask(("W", layer), h))
-            branch = w.ask(("V", layer), branch) if p.block == "two" else branch
-        h = p.skip * h + branch * p.branch
-        w.see("h", layer, h)
-    return w.ask("readout", w.phi(h) if p.block == "pre" else h)
 
 
 def moments(name: str, s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 """Theory by interpretation: the limit of infinite width, and what comes next in 1/M, of any program."""
 
+from mcnet.theory.program.expansions import Expansion, expansion
 from mcnet.theory.program.limits import Limit, limit
 
-__all__ = ["Limit", "limit"]
+__all__ = ["Expansion", "Limit", "expansion", "limit"]

@@ -19,7 +19,7 @@ from mcnet.programs.names import Key, ProgramError
 from mcnet.programs.parameters import Law, Laws, Parameters
 from mcnet.programs.vocabulary import AbstractInterpreter, AbstractVector, Asked, Matrix
 from mcnet.theory.program import layout
-from mcnet.theory.program.fields import Algebra, Field, Question
+from mcnet.theory.program.fields import Algebra, Atom, Field, Question, Sum
 from mcnet.theory.program.means import Shape
 
 Floats = NDArray[np.float64]
@@ -101,6 +101,8 @@ class LimitInterpreter(AbstractInterpreter):
         In the order in which they were made.
     asks : list of Ask
     seen : dict of name to Vector
+    curved : set of names
+        Matrices on whose answers activations act.
     """
 
     interpretation = "limit"
@@ -111,6 +113,7 @@ class LimitInterpreter(AbstractInterpreter):
         self.tape: list[Vector] = []
         self.asks: list[Ask] = []
         self.seen: dict[Key, Vector] = {}
+        self.curved: set[Key] = set()
         self._functionals = 0
 
     def input(self, gram: Floats, axes: Axes) -> Vector:
@@ -180,6 +183,7 @@ class LimitInterpreter(AbstractInterpreter):
         if not all(part.field.gaussian for part in v.parts):
             raise NeedsPopulation(self._sentence(f"{activation.label} of a vector that is not Gaussian"))
         algebra = self.algebra
+        self.curved |= {key for part in v.parts for key in self._matrices_of(part.field)}
         parts = tuple(Part(part.share, part.units, algebra.function(shape, part.field)) for part in v.parts)
 
         def pull(c: Cotangent) -> list[Cotangent]:
@@ -275,6 +279,13 @@ class LimitInterpreter(AbstractInterpreter):
 
     def _see(self, key: Key, v: Any) -> None:
         self.seen[key] = v
+
+    def _matrices_of(self, one: Field) -> set[Key]:
+        """Matrices whose answers are in a Gaussian field."""
+        if isinstance(one, Sum):
+            return {key for _, part in one.terms for key in self._matrices_of(part)}
+        assert isinstance(one, Atom)
+        return {one.family[1]} if isinstance(one.family, tuple) and one.family[0] == "answer" else set()
 
     def _sentence(self, operation: str) -> str:
         return f"the limit by Gaussian means of pairs has no {operation}"
