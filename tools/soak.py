@@ -1,5 +1,7 @@
 """Soak a run: ``python -m tools.soak SECONDS [FOLDER]``, an hour by default.
 
+It begins with single bits that flip in a dataset and in a plan: none may change what is read without a word.
+
 Again and again three processes work on one directory while they are killed and told to stop, while the disk fills up or
 refuses writes, clocks jump, bits flip and pages are lost. Each time a last run must then end with code 0 and hold
 exactly what an undisturbed run holds: shard by shard, number by number. Numbers of what was done and of how processes
@@ -28,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from mcnet import files
-from tools import soak_damage
+from tools import soak_damage, soak_flips
 from tools.soak_disk import Disk, enter_namespace
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -189,6 +191,17 @@ class Soak:
         shutil.rmtree(directory)
         return truth
 
+    def flips(self) -> None:
+        """Bits of a finished run flipped, one at a time; a change that nobody told of is wrong."""
+        import mcnet
+
+        directory = mcnet.run(STUDIES[2], self._folder / "flipped", workers=1, quiet=True)
+        counts = soak_flips.DATASET_FLIPS, soak_flips.PLAN_FLIPS
+        told = soak_flips.campaign(directory, self._rng, *counts)
+        shutil.rmtree(directory)
+        self.tally.done.update({f"single flips, {what}": count for what, count in told.items()})
+        self.tally.wrong += [f"{count} {what}" for what, count in told.items() if what.endswith("silent")]
+
     def round(self) -> None:
         """One directory: trouble for a while, then the end of the run; damage of all there is, and its end again."""
         rng, tally = self._rng, self.tally
@@ -294,7 +307,9 @@ def main() -> None:
         sys.exit("The soak needs Linux: it looks for processes in /proc.")
     ctypes.CDLL(None).prctl(_SUBREAPER, 1)  # children of killed processes become ours
     seed = random.SystemRandom().randrange(2**32)
-    soak, began, told = Soak(folder, mounted, seed), time.monotonic(), 0.0
+    soak = Soak(folder, mounted, seed)
+    soak.flips()
+    began, told = time.monotonic(), 0.0
     while (passed := time.monotonic() - began) < seconds:
         soak.round()
         if passed - told > 60:

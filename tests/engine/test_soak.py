@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import json
+import random
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import pytest
+from studies import study
+
+import mcnet
+from mcnet.dataset import seal, vetting
+from mcnet.plan import format as plan_format
+from tools import soak_flips
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,6 +31,26 @@ def test_a_short_soak(tmp_path: Path) -> None:
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["wrong"] == []
     assert summary["done"]["runs"] == 1
+    flipped = {name: count for name, count in summary["done"].items() if name.startswith("single flips")}
+    assert sum(flipped.values()) == soak_flips.DATASET_FLIPS + soak_flips.PLAN_FLIPS
+    assert not [name for name in flipped if name.endswith("silent")]
     assert summary["done"]["SIGKILL"] >= 1
     assert summary["done"]["flipped bits"] >= 40
     assert summary["done"]["lost-page states"] >= 5
+
+
+def test_the_campaign_sees_what_a_checksum_would_have_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted fault: seals that nobody compares, over plain bits of names and numbers."""
+    run = mcnet.run(study(), tmp_path / "run", workers=1, quiet=True)
+    rng = random.Random(2)
+    assert soak_flips.campaign(run, rng, 20, 20) == {"dataset.h5: refused": 20, "plan.json: refused": 20}
+    monkeypatch.setattr(plan_format, "_CHECKSUM", re.compile("(never)"))
+    monkeypatch.setattr(plan_format, "SEALED_SINCE", 100)
+    told = soak_flips.campaign(run, rng, 0, 60)
+    assert told["plan.json: silent"] >= 3
+    monkeypatch.setattr(seal, "is_right", lambda path: True)
+    monkeypatch.setattr(vetting, "_structure", lambda *_: ("", ""))
+    with h5py.File(run / "dataset.h5") as file:
+        first = file["signal/layer"].id.get_offset()
+    monkeypatch.setattr(rng, "randrange", lambda bits: 8 * first)  # a bit of a coordinate
+    assert soak_flips.campaign(run, rng, 1, 0)["dataset.h5: silent"] == 1
