@@ -17,19 +17,21 @@ if TYPE_CHECKING:
     from mcnet_analysis.analyze import judged as judge
     from mcnet_analysis.report import write as report
 
+    from mcnet.dataset.grid import grid
     from mcnet.dataset.open import open_dataset as open
     from mcnet.engine.driver import run, sample
     from mcnet.scenario.loading import Scenario
 
     __version__: str
 
-__all__ = ["Scenario", "__version__", "analyze", "judge", "open", "plot", "report", "run", "sample", "table"]
+__all__ = ["Scenario", "__version__", "analyze", "grid", "judge", "open", "plot", "report", "run", "sample", "table"]
 
 _HOME = {
     "run": ("mcnet.engine", "run"),
     "sample": ("mcnet.engine", "sample"),
     "open": ("mcnet.dataset", "open_dataset"),
     "Scenario": ("mcnet.scenario", "Scenario"),
+    "grid": ("mcnet.dataset.grid", "grid"),
     "analyze": ("mcnet_analysis.analyze", "analyze"),
     "judge": ("mcnet_analysis.analyze", "judged"),
     "report": ("mcnet_analysis.report", "write"),

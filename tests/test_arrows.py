@@ -45,6 +45,7 @@ ALLOWED: dict[str, set[str]] = {
         *("architectures", "backend"),
         *("kernels", "files", "machine", "plugins", "progress", "provenance", "analysis"),
     },
+    "__main__": {"commands"},
     "mcnet": {"engine", "dataset", "scenario", "analysis"},  # the package's public names, imported when asked for
     "analysis": {
         *("statistics", "study", "predict", "judge", "sampling", "draw"),
@@ -58,7 +59,9 @@ ALLOWED: dict[str, set[str]] = {
     "draw": {"judge", "predict", "sampling", "statistics", "study", "theory", "plan"},
 }
 
-PUBLIC = {"mcnet": {"open", "run", "sample", "Scenario", "__version__", "analyze", "report", "judge", "plot", "table"}}
+PUBLIC = {
+    "mcnet": {"open", "run", "sample", "Scenario", "__version__", "analyze", "report", "judge", "plot", "table", "grid"}
+}
 
 
 def room(module: str) -> str:

@@ -80,7 +80,17 @@ def _study(function: Function) -> Function:
     function = click.option(
         "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Change a key of the scenario."
     )(function)
-    return click.argument("scenario", metavar="SCENARIO")(function)
+    return click.argument("scenario", metavar="SCENARIO", shell_complete=_scenarios)(function)
+
+
+def _scenarios(_: click.Context, __: click.Parameter, begun: str) -> list[Any]:
+    """What the shell completes a scenario with: names of shipped ones, and files."""
+    from click.shell_completion import CompletionItem
+
+    from mcnet.scenario import shipped
+
+    names = [entry for entry in shipped.titles() if entry["name"].startswith(begun)]
+    return [*(CompletionItem(e["name"], help=e["title"]) for e in names), CompletionItem(begun, type="file")]
 
 
 def _directory(function: Function) -> Function:
@@ -104,7 +114,7 @@ def main() -> None:
 
 
 @main.command("scenarios")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=lambda *given: _scenarios(*given)[:-1])
 @_json
 @_debug
 def scenarios(name: str | None, as_json: bool) -> None:
@@ -114,7 +124,7 @@ def scenarios(name: str | None, as_json: bool) -> None:
     Example:
       mcnet scenarios quickstart > study.toml
     """
-    from mcnet.commands import shipped
+    from mcnet.scenario import shipped
 
     if name is not None:
         click.echo(shipped.find(name).read_text("utf-8"), nl=False)
@@ -137,7 +147,7 @@ def check(scenario: str, overrides: tuple[str, ...], plugins: tuple[str, ...], a
       mcnet check study.toml --set sampling.networks=1000
     """
     from mcnet.commands import check as command
-    from mcnet.commands import shipped
+    from mcnet.scenario import shipped
 
     result = command.check(shipped.path(scenario), overrides, plugins, quiet=as_json)
     _print(result, as_json, lambda: command.text(result))
@@ -156,8 +166,8 @@ def theory(scenario: str, overrides: tuple[str, ...], plugins: tuple[str, ...], 
     Example:
       mcnet theory order_chaos --set sweep.width=[256]
     """
-    from mcnet.commands import shipped
     from mcnet.commands import theory as command
+    from mcnet.scenario import shipped
 
     result = command.predict(shipped.path(scenario), overrides, plugins, quiet=False)
     _print(result, as_json, lambda: command.text(result))
@@ -202,8 +212,8 @@ def run(
       mcnet run study.toml --out runs/study --workers 4
     """
     from mcnet.commands import check as command
-    from mcnet.commands import shipped
     from mcnet.engine import driver
+    from mcnet.scenario import shipped
 
     path = shipped.path(scenario)
     command.check(path, overrides, plugins, disk=False)

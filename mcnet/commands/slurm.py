@@ -71,9 +71,9 @@ def script(
     DataError
         If the directory holds no run and there is no scenario.
     """
-    from mcnet.commands import shipped
     from mcnet.commands.check import cost
     from mcnet.plan.plan import make_plan
+    from mcnet.scenario import shipped
     from mcnet.scenario.loading import load
 
     place = directory.resolve()

@@ -6,7 +6,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from numbers import Integral
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mcnet import files
@@ -18,7 +20,7 @@ from mcnet.engine.signals import StopRequest
 from mcnet.errors import DataError, DiskError, McnetError, Stopped, UsageError
 from mcnet.plan.plan import Plan, PlannedPoint, make_plan, plan_points
 from mcnet.plan.tasks import Task, order, parse_part
-from mcnet.progress import Progress
+from mcnet.progress import Progress, counted
 from mcnet.storage import directory as runfiles
 from mcnet.storage import rounds, shard
 from mcnet.storage.scan import scan
@@ -165,18 +167,25 @@ def sample(
     *,
     plugins: Sequence[str] = (),
     overrides: Sequence[str] = (),
+    workers: int | None = None,
+    quiet: bool = True,
 ) -> xarray.DataTree:
     """The dataset of a scenario, made in memory: for notebooks and small studies.
 
     Parameters
     ----------
     scenario : path, mapping or Scenario
+        Or the name of a shipped one, for example ``"order_chaos"``.
     networks : int, optional
         Networks at every point; as the scenario says if left out.
     seed : int, optional
         Likewise.
     device, plugins, overrides
         As for :func:`run`.
+    workers : int, optional
+        More than 1: so many processes, through a directory that is removed again. By default this process alone.
+    quiet : bool
+        False: tell on stderr how far it is.
 
     Returns
     -------
@@ -190,27 +199,50 @@ def sample(
     UsageError
         If ``networks`` or ``seed`` is no number of networks or seed.
     """
-    from mcnet.backend import get_backend
-    from mcnet.dataset import schema
-    from mcnet.dataset.open import assemble
-    from mcnet.engine import worker
     from mcnet.scenario import loading as scenarios
 
     plugin_modules.load(plugins)
     study = scenarios.load(scenario, overrides)
-    count = study.fixed_networks() if networks is None else networks
-    if count < 1:
-        raise UsageError(f"networks = {count}: must be at least 1.")
+    count = study.fixed_networks() if networks is None else _whole("networks", networks, 1)
     request = study.request()
     if seed is not None:
-        if not 0 <= seed < 2**64:
-            raise UsageError(f"seed = {seed}: must be a whole number from 0 to 2^64 - 1.")
-        request = replace(request, seed=seed)
+        request = replace(request, seed=_whole("seed", seed, 0))
+    if workers is not None and _whole("workers", workers, 1) > 1:
+        given = [f"sampling.networks={count}", f"sampling.seed={request.seed}"]
+        return _sample_by_workers(scenarios.load(study, given), workers, device, plugins, quiet)
     plan = replace(plan_points(study.points(), request, count, study.batch), title=study.title)
+    return _in_memory(plan, study, device, quiet)
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    """A whole number, NumPy's too; a sentence that says so for anything else."""
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not whole or not least <= int(value) < 2**64:
+        raise UsageError(f"{name} = {value}: must be a whole number from {least} to 2^64 - 1.")
+    return int(value)
+
+
+def _sample_by_workers(
+    study: Scenario, workers: int, device: str, plugins: Sequence[str], quiet: bool
+) -> xarray.DataTree:
+    from mcnet.dataset.open import open_dataset
+
+    with TemporaryDirectory() as folder:
+        run(study, Path(folder) / "run", device=device, workers=workers, plugins=plugins, quiet=quiet)
+        with open_dataset(Path(folder) / "run") as tree:
+            return tree.load()
+
+
+def _in_memory(plan: Plan, study: Scenario, device: str, quiet: bool) -> xarray.DataTree:
+    from mcnet.backend import get_backend
+    from mcnet.dataset import schema
+    from mcnet.dataset.open import assemble
+    from mcnet.engine import worker
+
     backend = get_backend(device)
     drawn: list[list[worker.Drawn]] = [[] for _ in plan.points]
     spans: list[list[tuple[int, int]]] = [[] for _ in plan.points]
-    for task in plan.tasks:
+    for task in counted(plan.tasks, "shards", quiet):
         drawn[task.point_index].append(worker.draw(plan, task, backend))
         spans[task.point_index].append((task.start, task.stop))
 

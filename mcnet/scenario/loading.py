@@ -23,10 +23,10 @@ from mcnet.coordinates import DENSE
 from mcnet.errors import ScenarioError, UsageError
 from mcnet.point import Point
 from mcnet.request import Request
-from mcnet.scenario import measures
+from mcnet.scenario import measures, shipped
 from mcnet.scenario.draft import Draft, check
 from mcnet.scenario.faults import Faults
-from mcnet.scenario.fields import line, nearest
+from mcnet.scenario.fields import line, nearest, suggestion
 from mcnet.scenario.points import points
 from mcnet.scenario.schema import Analyze, Section, Target, sections
 from mcnet.scenario.sweep import MAX_POINTS
@@ -113,7 +113,7 @@ def load(
     Parameters
     ----------
     source : path, mapping or Scenario
-        A TOML file, the table it would hold, or a scenario already read.
+        A TOML file, the name of a shipped scenario, the table a file would hold, or a scenario already read.
     overrides : sequence of str
         ``section.key=value`` in TOML; a value that is a bare word counts as text. Applied before the checks.
     quiet : bool
@@ -134,14 +134,14 @@ def load(
         except RecursionError:
             raise ScenarioError("scenario: is nested too deeply. Keep to the sections of a scenario.") from None
         return _checked("scenario", None, table, Path(), overrides, quiet)
-    path = Path(source)
+    path = Path(shipped.path(os.fspath(source)))
     text = _read(path)
-    return _checked(str(source), text, parsed(str(source), text), path.parent, overrides, quiet)
+    return _checked(str(path), text, parsed(str(path), text), path.parent, overrides, quiet)
 
 
 def _read(path: Path) -> str:
     if not path.exists():
-        known = "" if path.suffix else f" For a shipped scenario see: mcnet scenarios {path}"
+        known = "" if path.suffix else f"{suggestion(str(path), shipped.files())} For shipped ones see: mcnet scenarios"
         raise ScenarioError(f"{path}: there is no such file.{known}")
     try:
         if not path.is_file():

@@ -15,7 +15,7 @@ from mcnet_analysis.draw.all import drawings
 from mcnet_analysis.draw.style import STYLE
 
 import mcnet
-from mcnet.commands import shipped
+from mcnet.scenario import shipped
 
 # Changes that make a scenario take a second; what is drawn stays of the same kinds.
 TINY: dict[str, tuple[str, ...]] = {

@@ -7,6 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 from mcnet.errors import UsageError
+from mcnet.scenario.fields import suggestion
 from mcnet.scenario.text import quote
 
 _INSTALLED = "share/mcnet/scenarios"
@@ -34,15 +35,13 @@ def find(name: str) -> Path:
     known = files()
     if name.removesuffix(".toml") in known:
         return known[name.removesuffix(".toml")]
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, list(known), n=1)
-    hint = f' Did you mean "{close[0]}"?' if close else ""
-    raise UsageError(f"scenario {quote(name)} is not known.{hint} ({', '.join(known) or 'none are installed'})")
+    raise UsageError(
+        f"scenario {quote(name)} is not known.{suggestion(name, known)} ({', '.join(known) or 'none are installed'})"
+    )
 
 
 def path(text: str) -> str:
-    """A scenario as typed on the command line: a file, or the bare name of one that comes with mcnet."""
+    """A scenario as typed: a file, or the bare name of one that comes with mcnet."""
     if Path(text).exists() or Path(text).suffix or Path(text).name != text:
         return text
     known = files()

@@ -1,0 +1,5 @@
+"""``python -m mcnet``: the command line."""
+
+from mcnet.commands.cli import main
+
+main()
