@@ -205,7 +205,9 @@ def _checked(
     check(draft, faults)
     made: tuple[Point, ...] = ()
     if not faults:
-        made = points(draft, folder, faults, quiet)
+        # A path that the user says, in a program or with --set, leads anywhere; one that a file says, into its folder.
+        asked = text is None or ("inputs", "path") in set_by
+        made = points(draft, folder, faults, quiet, anywhere=asked)
     if not faults:
         measures.check(draft, made, faults, quiet)
     if faults:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,12 +31,15 @@ MAX_INPUT_NUMBERS = 4_000_000
 Vectors = tuple[tuple[float, ...], ...]
 
 
-def points(draft: Draft, folder: Path, faults: Faults, quiet: bool = True) -> tuple[Point, ...]:
-    """All points of the grid, in the order of the file; mistakes that only the values show are noted."""
+def points(draft: Draft, folder: Path, faults: Faults, quiet: bool = True, *, anywhere: bool) -> tuple[Point, ...]:
+    """All points of the grid, in the order of the file; mistakes that only the values show are noted.
+
+    ``anywhere``: input files may lie outside of ``folder``.
+    """
     kind, path = draft.inputs["kind"], draft.inputs["path"]
     vectors: Vectors | None = draft.inputs["values"] if kind == "values" else None
     if kind == "file" and path is not None:
-        vectors = read_vectors(folder / path, faults)
+        vectors = read_vectors(folder / path, faults, None if anywhere else folder)
     made: list[Point] = []
     seen: set[Any] = set()
     network, architecture = draft.network, draft.architecture
@@ -205,13 +210,38 @@ def _count(path: Path, comma: str | None) -> int:
     return total + 1
 
 
-def read_vectors(path: Path, faults: Faults) -> Vectors | None:
-    """The rows of a .npy, .csv or .txt file as input vectors; what is wrong with it is noted."""
+def _lies_within(path: Path, folder: Path) -> bool:
+    """Whether a file lies in a folder once all links were followed."""
+    real, home = os.path.realpath(path), os.path.realpath(folder)
+    return os.path.commonpath([real, home]) == home
+
+
+def _row_of(error: Exception) -> str:
+    """Where NumPy stumbled, without what it found there: the file may be anybody's."""
+    match = re.search(r"at row (\d{1,9})(?:, column (\d{1,9}))?", str(error))
+    if match is None:
+        return ""
+    # A number that is none is told with its row from 0, a row of another length with its row from 1.
+    return f" in row {int(match[1]) + 1}, column {match[2]}" if match[2] else f" in row {match[1]}"
+
+
+def read_vectors(path: Path, faults: Faults, within: Path | None) -> Vectors | None:
+    """The rows of a .npy, .csv or .txt file as input vectors; what is wrong with it is noted, nothing of it is quoted.
+
+    ``within``: the folder that it must lie in, links followed.
+    """
     import numpy as np
 
     place = ("inputs", "path")
     table: NDArray[Any]
     try:
+        if within is not None and not _lies_within(path, within):
+            faults.add(
+                place,
+                "leads out of the scenario's folder, from which alone a scenario may read. Put the file there; or, if "
+                "you trust the scenario, say the path yourself: --set inputs.path=PATH.",
+            )
+            return None
         size = path.stat().st_size
         if not path.is_file():
             faults.add(place, "is no file. Give the path of a .npy, .csv or .txt file.")
@@ -241,9 +271,7 @@ def read_vectors(path: Path, faults: Faults) -> Vectors | None:
         )
         return None
     except (ValueError, OverflowError) as error:
-        faults.add(
-            place, f"cannot be read: {str(error).splitlines()[0][:200]}. Write one input in each row, numbers only."
-        )
+        faults.add(place, f"cannot be read{_row_of(error)}. Write one input in each row, numbers only.")
         return None
     if table.ndim != 2 or 0 in table.shape or table.dtype.kind not in "iuf":
         faults.add(place, f"holds {table.dtype} of shape {table.shape}. Give real numbers, one input in each row.")

@@ -186,6 +186,35 @@ def test_input_files(folder: Path) -> None:
     assert sorted(os.listdir()) == sorted([*before, "study.toml"])
 
 
+def test_input_files_of_others(tmp_path: Path) -> None:
+    """A scenario reads in its own folder alone, unless the user says another path; what it reads is not quoted."""
+    secret, numbers, home = tmp_path / "secret.csv", tmp_path / "numbers.csv", tmp_path / "study"
+    home.mkdir()
+    (tmp_path / "alias").symlink_to(home)
+    secret.write_text("root:x:0:0:secret\n")
+    numbers.write_text("1.0,2.0\n0.5,1.0\n")
+    (home / "own.csv").write_text(numbers.read_text())
+    (home / "words.csv").write_text(secret.read_text())
+    (home / "header.npy").write_bytes(b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + b"{'secret': 1}".ljust(118))
+    (home / "link.csv").symlink_to(secret)
+    (home / "chain.csv").symlink_to("link.csv")
+    (home / "folder").symlink_to(tmp_path)
+    (home / "inner.csv").symlink_to("own.csv")
+    runner, scenario = CliRunner(), home / "study.toml"
+    out = ("link.csv", "chain.csv", "folder/numbers.csv", "../numbers.csv", str(numbers), "../study/../secret.csv")
+    for name in (*out, "words.csv", "header.npy", "own.csv", "inner.csv", str(home / "own.csv")):
+        scenario.write_text(FILE.replace("PATH", name))
+        for place in (scenario, tmp_path / "alias" / "study.toml"):
+            done = runner.invoke(main, ["check", str(place)])
+            good = name.endswith(("own.csv", "inner.csv"))
+            assert done.exit_code == (0 if good else 64), (name, done.stderr)
+            assert "secret" not in done.output.replace(name, ""), name
+            assert ("leads out of the scenario's folder" in done.stderr) == (name in out), name
+    for name in (str(numbers), "../numbers.csv", "folder/numbers.csv"):
+        done = runner.invoke(main, ["check", str(scenario), "--set", f"inputs.path={name}"])
+        assert done.exit_code == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
