@@ -15,7 +15,7 @@ from mcnet_analysis.statistics.estimate import Floats
 
 from mcnet import activations, architectures
 from mcnet.activations.table import Activation
-from mcnet.coordinates import COORDINATES, DENSE
+from mcnet.coordinates import COORDINATES, DENSE, OUTPUT_NORMALIZATIONS
 from mcnet.dataset import attributes
 
 if TYPE_CHECKING:
@@ -80,8 +80,11 @@ class Setting:
     @property
     def why_no_theory(self) -> str | None:
         """Why theory has nothing to say about these networks at all, or None."""
-        architecture = self.law["architecture"]
-        return None if architecture == DENSE else f'there is no theory of the architecture "{architecture}"'
+        architecture, normalization = self.law["architecture"], self.law["normalization"]
+        if architecture != DENSE:
+            return f'there is no theory of the architecture "{architecture}"'
+        inside = normalization not in OUTPUT_NORMALIZATIONS
+        return f'there is no theory of dense networks with normalization "{normalization}"' if inside else None
 
     @property
     def why_unknown(self) -> str | None:

@@ -98,7 +98,10 @@ class Coordinate:
 
 
 LAWS = ("gaussian", "orthogonal", "uniform")
-NORMALIZATIONS = ("none", "last-mean", "last-batch", "last-layer")
+OUTPUT_NORMALIZATIONS = ("none", "last-mean", "last-batch", "last-layer")
+"""Of the outputs, after the network: no other network."""
+
+NORMALIZATIONS = (*OUTPUT_NORMALIZATIONS, "hidden-batch", "hidden-layer", "pre-layer", "post-layer")
 KINDS = ("single", "pair", "gaussian", "values", "file")
 
 COORDINATES: tuple[Coordinate, ...] = (

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from mcnet.activations.table import Activation
-from mcnet.coordinates import COORDINATES
+from mcnet.coordinates import COORDINATES, DENSE, OUTPUT_NORMALIZATIONS
 
 
 def frozen(value: Any) -> Any:
@@ -102,6 +102,16 @@ class Point:
             "normalization": self.normalization,
             **({"parameters": self.keys} if self.parameters else {}),
         }
+
+    @property
+    def is_program(self) -> bool:
+        """Whether these networks are sampled as programs: neither dense, nor dense but for their outputs."""
+        return self.architecture != DENSE or self.normalization not in OUTPUT_NORMALIZATIONS
+
+    @property
+    def output_normalization(self) -> str:
+        """Normalisation of the outputs after the network."""
+        return self.normalization if self.normalization in OUTPUT_NORMALIZATIONS else "none"
 
     @property
     def keys(self) -> dict[str, Any]:

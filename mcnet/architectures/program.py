@@ -8,13 +8,17 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from mcnet.architectures.registry import Architecture, lookup
+from mcnet.coordinates import OUTPUT_NORMALIZATIONS
 from mcnet.point import Point, frozen
 from mcnet.programs.axes import Axes
 from mcnet.programs.counted import Count
 from mcnet.programs.names import INPUT, ProgramError
 from mcnet.programs.parameters import Laws, Network, Parameters
 
-_COMMON = ("width", "depth", "outputs", "activation", "sigma_w2", "sigma_b2", "weights", "readout")
+_COMMON = ("width", "depth", "outputs", "activation", "sigma_w2", "sigma_b2", "weights", "readout", "normalization")
+
+LEAST_BATCH = 4
+"""Inputs from which on gradients through batch norm have a mean: E 1/sigma^2 is proportional to 1/(T - 3)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +64,18 @@ class Program:
     @property
     def complaints(self) -> list[str]:
         """Sentences about values that do not go together."""
-        return list(self.architecture.check(self.parameters))
+        return [*self.architecture.check(self.parameters), *self._normalization()]
+
+    def _normalization(self) -> list[str]:
+        kind, own = self.parameters.get("normalization", "none"), self.architecture.normalizations
+        allowed = own or (*OUTPUT_NORMALIZATIONS, "hidden-batch", "hidden-layer")
+        if kind not in allowed:
+            listed = ", ".join(f'"{name}"' for name in allowed)
+            return [f'normalization = "{kind}" does not go with "{self.architecture.name}", which has {listed}']
+        if kind == "hidden-batch" and self.inputs < LEAST_BATCH:
+            told = f"normalization = {kind!r} needs at least {LEAST_BATCH} inputs, there are {self.inputs}"
+            return [f"{told}: gradients through the statistics of fewer have no mean".replace("'", '"')]
+        return []
 
     @cached_property
     def count(self) -> Count:

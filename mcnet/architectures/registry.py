@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mcnet.architectures.keys import Key, complaints, key_of
@@ -40,6 +40,8 @@ class Architecture:
         Parameters -> sentences about values that do not go together; empty if they do.
     weights : tuple of str
         Laws that its matrices may have.
+    normalizations : tuple of str
+        What its program itself does with the parameter; empty: it leaves it to the interpretations.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Architecture:
     axes: Callable[[Parameters], Axes]
     check: Callable[[Parameters], Sequence[str]]
     weights: tuple[str, ...]
+    normalizations: tuple[str, ...] = ()
 
     @property
     def coordinates(self) -> tuple[Coordinate, ...]:
@@ -174,9 +177,11 @@ def add(
     axes: Given | Callable[[Parameters], Axes] | None = None,
     check: Callable[[Parameters], Sequence[str]] | None = None,
     weights: tuple[str, ...] = LAWS,
+    normalizations: tuple[str, ...] = (),
 ) -> None:
     """Add one that comes with mcnet: as :func:`register`, without the trial, which the tests make."""
-    _TABLE[name] = _made(name, network, keys, laws, axes, check, weights)
+    made = _made(name, network, keys, laws, axes, check, weights)
+    _TABLE[name] = replace(made, normalizations=normalizations)
 
 
 def lookup(name: str) -> Architecture:

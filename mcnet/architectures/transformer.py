@@ -98,4 +98,5 @@ def add() -> None:
         laws=laws,
         axes=lambda p: {"token": p.tokens},
         check=check,
+        normalizations=("none", "pre-layer", "post-layer"),
     )

@@ -14,7 +14,6 @@ from mcnet import architectures, plugins, predictions
 from mcnet.activations.table import Activation
 from mcnet.commands.coordinates import coordinates, varying
 from mcnet.commands.text import table
-from mcnet.coordinates import DENSE
 from mcnet.point import Point
 from mcnet.progress import counted
 from mcnet.request import Request
@@ -49,7 +48,7 @@ def predict(scenario: str, overrides: Sequence[str], plugin_names: Sequence[str]
 def of_point(point: Point, request: Request) -> dict[str, Any]:
     """Predictions for one point, an entry of ``points``."""
     result: dict[str, Any] = {"point": coordinates(point)}
-    if point.architecture != DENSE:
+    if point.is_program:
         return {**result, **_of_program(point, request)}
     notes: list[str] = []
 

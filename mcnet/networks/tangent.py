@@ -179,6 +179,7 @@ def normalized(backend: Backend, theta: Array, f: Array, normalization: str) -> 
     """
     if normalization == "none":
         return theta
+    assert normalization in ("last-mean", "last-batch", "last-layer"), normalization
     xp = backend.xp
     over_inputs = normalization != "last-layer"
     rows = f if over_inputs else xp.matrix_transpose(f)  # normalised along the last axis, (N, C, T) or (N, T, C)

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from mcnet import architectures
 from mcnet.backend import CPU_MEMORY
-from mcnet.coordinates import DENSE
 from mcnet.observables.catalog import OBSERVABLES
 from mcnet.observables.tangent import by_products
 from mcnet.point import Point
@@ -59,7 +58,7 @@ def needs_of(request: Request) -> frozenset[str]:
 def needs_at(point: Point, request: Request) -> frozenset[str]:
     """The same at a point: products take the place of a large tangent kernel of which only extremes are asked."""
     needs = needs_of(request)
-    if point.architecture != DENSE:
+    if point.is_program:
         return needs
     return (needs - {"tangent"}) | {"products"} if by_products(point, request.measures) else needs
 
@@ -78,7 +77,7 @@ def questions(point: Point, needs: frozenset[str]) -> int:
 
 def fused(point: Point, needs: frozenset[str], sampler: str, backward: bool = True) -> bool:
     """Whether a fused kernel serves; ``backward``: whether there is one for signal and errors together."""
-    if point.architecture != DENSE:
+    if point.is_program:
         return False
     if sampler != "conditioned" or point.inputs.count > min(FUSED_INPUTS, point.width - 1):
         return False
@@ -96,7 +95,7 @@ def itemsize(precision: str) -> int:
 
 def keeps_matrices(point: Point, precision: str) -> bool:
     """Whether built matrices are kept for the backward pass, or made again because they are too large together."""
-    if point.architecture != DENSE:
+    if point.is_program:
         matrices = architectures.of(point).count.matrices.values()
         entries = sum(int(m.asked.units) * int(m.asked.columns) for m in matrices)
         return itemsize(precision) * entries <= 2 * BUDGET
@@ -110,7 +109,7 @@ def _matrix_bytes(point: Point, precision: str) -> int:
 def working_bytes(point: Point, needs: frozenset[str], sampler: str, precision: str, by_kernel: bool) -> int:
     """Memory of one network on its way; ``by_kernel``: by a fused kernel."""
     inputs, width = point.inputs.count, max(point.width, point.inputs.dimension)
-    if point.architecture != DENSE:
+    if point.is_program:
         found = architectures.of(point).count.bytes_per_network(sampler, itemsize(precision), has_backward(needs))
         return found + (kernel_bytes(point) if "tangent" in needs else 0)
     if by_kernel:
@@ -160,7 +159,7 @@ def sub_batch(
         return max(1, by_memory)
     if by_kernel:
         return max(1, min(by_memory, FUSED_BATCH))
-    if point.architecture != DENSE:
+    if point.is_program:
         found = architectures.of(point).count
         return int(max(1, min(by_memory, CACHE // (8 * found.widest))))
     count = questions(point, needs)
@@ -172,7 +171,7 @@ def sub_batch(
 
 def seconds(point: Point, needs: frozenset[str], sampler: str, by_kernel: bool) -> float:
     """Time of one network on one core, within a factor of about 3; near where two samplers cost the same, within 2."""
-    if point.architecture != DENSE:
+    if point.is_program:
         return architectures.of(point).count.seconds_per_network(sampler, has_backward(needs))
     inputs, width, count = point.inputs.count, point.width, questions(point, needs)
     if by_kernel and has_backward(needs):

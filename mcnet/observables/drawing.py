@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcnet.backend import Backend
-from mcnet.coordinates import DENSE
 from mcnet.errors import McnetError
 from mcnet.kernels.basis import DIFFERENCES, INPUTS, Basis
 from mcnet.kernels.reference import NARROW
@@ -73,7 +72,7 @@ def ways(point: Point, request: Request, fused: bool) -> tuple[Way, ...]:
     Lengths of narrow networks hang on single units: these are drawn in float64. Programs know differences alone.
     """
     single = request.precision == "mixed" and not (_lengths_asked(request) and point.width < NARROW)
-    dense = point.architecture == DENSE
+    dense = not point.is_program
     found = [_SINGLE[fused]] if single else []
     found += [_DOUBLE[fused]] if fused or not single or not dense else []
     found += [_SAFE] if dense else []
@@ -161,7 +160,7 @@ class Drawing:
         if way.fused:
             return chain(point, seed, ensemble)
         keep = costs.keeps_matrices(point, way.precision)
-        one = draw if point.architecture == DENSE else programs.draw
+        one = programs.draw if point.is_program else draw
         collected = {
             name: OBSERVABLES[name].collector(point, options)
             for name, options in self._request.measures.items()

@@ -134,9 +134,10 @@ class Observable:
 
     def unfit(self, point: Point) -> list[str]:
         """Why it is not read off networks of this architecture; empty if it is."""
-        if point.architecture == DENSE or self.needs <= PROGRAMS:
+        if not point.is_program or self.needs <= PROGRAMS:
             return []
-        return [f'it is read off dense networks, not off "{point.architecture}"']
+        kind = point.architecture if point.architecture != DENSE else f"{point.normalization} normalisation"
+        return [f'it is read off dense networks, not off "{kind}"']
 
 
 PROGRAMS = frozenset({"signal", "errors", "tangent", "vectors"})

@@ -97,8 +97,8 @@ def _with_deltas(point: Point, sample: Sample, trace: Trace, found: Backward) ->
     lengths = lengths[:, :, 0] if per_input == 1 else lengths
     theta, undefined = found.kernel, np.zeros(count, bool)
     if theta is not None:
-        normalized = tangent.normalized(backend, theta, trace.outputs, point.normalization)
-        if point.normalization != "none":
+        normalized = tangent.normalized(backend, theta, trace.outputs, point.output_normalization)
+        if point.output_normalization != "none":
             finite = [np.isfinite(backend.fetch(kernel)).all(axis=(1, 2)) for kernel in (theta, normalized)]
             undefined = finite[0] & ~finite[1]
         theta = normalized

@@ -118,7 +118,8 @@ _FIM_VARIABLES = {
 def _described(variable: Variable, point: Point) -> Variable:
     """The variable with the parametrisation and normalisation of a point in words."""
     trained = "weights and biases trained" if point.train_biases else "weights trained"
-    last = "" if point.normalization == "none" else f"; normalisation {point.normalization} of the outputs"
+    place = "of the outputs" if point.output_normalization != "none" else "inside the network"
+    last = "" if point.normalization == "none" else f"; normalisation {point.normalization} {place}"
     return replace(variable, normalisation=f"{_PARAMETERS[point.parameterization]}; {trained}{last}")
 
 

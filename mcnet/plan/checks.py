@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mcnet import architectures
-from mcnet.coordinates import COORDINATES, DENSE
+from mcnet.coordinates import COORDINATES
 from mcnet.point import Point
 from mcnet.request import Request
 from mcnet.scenario.schema import Sampling, sections
@@ -91,7 +91,7 @@ def require_measurable(point: Point, request: Request, sampler: str) -> None:
 
     if sampler not in ("conditioned", "explicit"):
         raise ValueError("a sampler that is none")
-    if point.architecture != DENSE:
+    if point.is_program:
         program = architectures.of(point)
         for sentence in program.complaints:
             raise ValueError(sentence)

@@ -182,9 +182,15 @@ class AbstractInterpreter:
         return self._ask(key, known, v)
 
     def phi(self, v: Vector) -> Vector:
-        """The activation of the point, site by site."""
+        """The activation of the point, site by site; of a normalised vector where the point normalises inside."""
         self._own("phi", v)
-        return self._apply(activations.get(self.parameters.activation), v)
+        return self._apply(activations.get(self.parameters.activation), self._normalized(v))
+
+    def _normalized(self, v: Vector) -> Vector:
+        kind = self.parameters.get("normalization", "none")
+        if kind == "hidden-batch":
+            return self.batch_norm(v)
+        return self.layer_norm(v) if kind == "hidden-layer" else v
 
     def apply(self, activation: str | Mapping[str, Any] | Activation, v: Vector) -> Vector:
         """A named activation, site by site: ``w.apply("sigmoid", v)``."""

@@ -216,7 +216,7 @@ def _last_layer(draft: Draft, faults: Faults) -> None:
     if "outputs" not in draft.given["network"]:
         if readout is not None:
             faults.add(("network", "readout"), "there is no readout without outputs. Add outputs = ..., or remove it.")
-        if any(name != "none" for name in draft.axes().get("normalization", ())):
+        if any(name.startswith("last-") for name in draft.axes().get("normalization", ())):
             faults.add(draft.place("normalization"), "normalises a readout. Add outputs = ... to [network].")
     count, widths = draft.count(), draft.axes().get("width")
     for name, leaves in (("last-mean", "one number of each output"), ("last-batch", "no gradient")):

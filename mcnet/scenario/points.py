@@ -69,7 +69,7 @@ def points(draft: Draft, folder: Path, faults: Faults, quiet: bool = True, *, an
                 **resolved,
             )
         )
-    if architecture.name != DENSE:
+    if any(point.is_program for point in made):
         made = [_at_sites(point, draft, faults) for point in made]
         _try(made, faults)
     return tuple(made)

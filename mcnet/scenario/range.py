@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from mcnet.activations.table import Activation
-from mcnet.coordinates import DENSE
 from mcnet.observables.jacobian import MOMENTS, beyond_doubles
 from mcnet.point import Point
 
@@ -22,11 +21,7 @@ SETTLED = 1e-9
 def complaints(measure: str, point: Point, options: Mapping[str, Any]) -> list[str]:
     """Why a spectrum of the Jacobian cannot be had at a point."""
     inputs = point.inputs
-    if (
-        point.architecture != DENSE
-        or measure not in ("jacobian", "jacobian_lambda_max")
-        or point.activation.homogeneous
-    ):
+    if point.is_program or measure not in ("jacobian", "jacobian_lambda_max") or point.activation.homogeneous:
         return []  # homogeneous activations are refused by the observable itself
     length = inputs.q0 if inputs.values is None else float(np.mean(np.square(inputs.values[0])))
     if length is None:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mcnet.coordinates import DENSE
 from mcnet.point import Point
 from mcnet.scenario.faults import Faults
 from mcnet.variables import Variable
@@ -52,7 +51,7 @@ def check(target: Target, points: Sequence[Point], stored: Mapping[str, Variable
 
 
 def _has_limit(point: Point, observable: str, layer: int | None) -> bool:
-    known = observable in _KNOWN_LIMITS and point.architecture == DENSE
+    known = observable in _KNOWN_LIMITS and not point.is_program
     return known and point.inputs.kind in ("single", "pair") and layer != 0
 
 

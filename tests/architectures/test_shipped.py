@@ -31,6 +31,8 @@ CASES = [
     zoo.shipped("minimal-rnn", tied=False, sequence="none"),
     zoo.shipped("gru", gate_bias={"update": 1.0}, depth=2),
     zoo.shipped("lstm", gate_bias=0.3, depth=2),
+    zoo.shipped("residual", block="post", normalization="hidden-batch", inputs=5),
+    zoo.shipped("dense", normalization="hidden-layer", outputs=2),
     zoo.shipped("transformer", tokens=3, heads=2, depth=1),
     zoo.shipped("transformer", tokens=2, head_size=4, softmax_scale="1/n", normalization="post-layer", depth=1),
     zoo.shipped("transformer", tokens=2, heads=3, normalization="pre-layer", attention=0.5, depth=1, outputs=None),
