@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
-.PHONY: demo test lint bench fuzz soak gpu-check docs clean
+.PHONY: demo test lint bench fuzz soak calibrate gpu-check docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/mcnet run scenarios/quickstart.toml --out data/runs/quickstart
@@ -33,6 +33,11 @@ SOAK_SECONDS ?= 3600
 
 soak: $(VENV)/.installed-test
 	$(THREADS) $(BIN)/python -m tools.soak $(SOAK_SECONDS)
+
+STUDIES ?= 170
+
+calibrate: $(VENV)/.installed-test
+	$(THREADS) $(BIN)/python -m tools.calibrate $(STUDIES)
 
 gpu-check:
 	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m benchmarks.gpu_check

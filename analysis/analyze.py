@@ -223,12 +223,15 @@ def judge_directory(directory: str | os.PathLike[str], quiet: bool = True) -> An
             raise DataError(f"{directory}: its dataset cannot be analysed: {told or type(error).__name__}.") from error
 
 
-def judge(tree: xarray.DataTree, quiet: bool = True) -> Analysis:
-    """Judge a dataset that is open (or made in memory); unless ``quiet`` it is told how far it is."""
+def judge(tree: xarray.DataTree, quiet: bool = True, *, predictions: tuple[Theory, Laws] | None = None) -> Analysis:
+    """Judge a dataset that is open (or made in memory); unless ``quiet`` it is told how far it is.
+
+    ``predictions`` are used instead of new ones: many datasets of the same laws need them once.
+    """
     attributes = {str(name): value for name, value in tree.attrs.items()}
     asked = dataset_attributes.asked(attributes)
-    theory = Theory(asked.theory) if asked.theory else Theory()
-    laws = Laws(asked.theory)
+    orders = (asked.theory,) if asked.theory else ()
+    theory, laws = predictions or (Theory(*orders), Laws(asked.theory))
     done: list[Judged] = []
     spectra: list[list[FamilySpectra]] = []
     for family in counted(study.families(study.settings(tree)), "families of widths", quiet):

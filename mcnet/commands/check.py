@@ -119,8 +119,9 @@ def check(
     dict
         ``title``, ``points``, ``networks`` (of a point; None with a target), ``shards``, ``seconds`` (of one core, of
         which every shard takes some milliseconds), ``bytes`` (on disk: shards and dataset), ``memory`` (bytes, of one
-        network and the results of one shard), ``samplers``, ``ok``. With a target also ``target``, and ``pilot``:
-        networks of a point that are drawn first, whose shards, seconds and bytes these are.
+        network and the results of one shard), ``samplers``, ``reproducibility`` (what can be repeated on another
+        processor), ``ok``. With a target also ``target``, and ``pilot``: networks of a point that are drawn first,
+        whose shards, seconds and bytes these are.
 
     Raises
     ------
@@ -131,6 +132,7 @@ def check(
     """
     from mcnet.plan.plan import make_plan
     from mcnet.scenario.loading import load
+    from mcnet.scenario.rounding import promise
 
     plugins.load(plugin_names)
     study = load(scenario, overrides, quiet=quiet)
@@ -149,6 +151,7 @@ def check(
         "bytes": 2 * found.stored_bytes,
         "memory": found.network_bytes + found.shard_bytes,
         "samplers": sorted({planned.sampler for planned in plan.points}),
+        "reproducibility": promise([(p.point, p.sampler) for p in plan.points], plan.request.precision),
         "ok": True,
     }
 
@@ -164,6 +167,8 @@ def text(result: dict[str, Any]) -> str:
         f"{plural(result['shards'], 'shard')}, about {duration(result['seconds'])} on one core, "
         f"{size(result['bytes'])} on disk, {size(result['memory'])} of memory. Sampler: {exact}. OK"
     ]
+    if "same law" in result["reproducibility"]:
+        lines.append(f"repeated: {result['reproducibility']}")
     if target is not None:
         lines.append(
             f"then as many as {target_text(target)} takes, "

@@ -282,7 +282,7 @@ def verify(directory: Path, recompute: int, device: str, as_json: bool) -> None:
     """Check every shard, draw some again.
 
     Every byte is read and compared with its digest. With --recompute, shards chosen at random are drawn again:
-    identical, within rounding, or different (exit code 65).
+    identical, within rounding, the same weights and law (chaos makes more of rounding), or different (exit code 65).
 
     \b
     Example:

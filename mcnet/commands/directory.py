@@ -73,9 +73,10 @@ def merge_text(result: Mapping[str, Any], out: str) -> str:
     """What was merged, and how to go on."""
     missing = result["shards_planned"] - result["shards"]
     following = f"mcnet resume {out}" if missing or result["damaged"] else f"mcnet pack {out}"
+    rounded = f", {result['rounded']} of them from another processor" if result["rounded"] else ""
     first = (
         f"{out}: {result['shards']}/{result['shards_planned']} shards, {result['copied']} copied, "
-        f"{result['equal']} in several directories. Next: {following}"
+        f"{result['equal']} in several directories{rounded}. Next: {following}"
     )
     return "\n".join([first, *(f"  left out: {message}" for message in result["damaged"][:10])])
 

@@ -20,6 +20,7 @@ from mcnet.coordinates import COORDINATES, Coordinate
 from mcnet.dataset.checks import FORMAT_VERSION
 from mcnet.observables import jacobian, tangent
 from mcnet.plan.plan import Plan
+from mcnet.scenario import rounding
 from mcnet.streams import STREAM_VERSION
 from mcnet.variables import Variable
 
@@ -334,6 +335,7 @@ def _attributes(plan: Plan, contents: Sequence[Content], scenario_toml: str) -> 
         "key from (seed, point_key); inputs that are not fresh: key = seed, network 0",
         "sampler": ", ".join(sorted({planned.sampler for planned in plan.points})),
         "precision": plan.request.precision,
+        "reproducibility": rounding.promise([(p.point, p.sampler) for p in plan.points], plan.request.precision),
         "measures_json": json.dumps({name: dict(options) for name, options in plan.request.measures.items()}),
         "activations_json": json.dumps(labels),
         **({"keys_json": json.dumps({key.name: key.symbol for key in keys})} if (keys := _keys(plan)) else {}),

@@ -37,7 +37,8 @@ def merge(sources: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]
     -------
     dict
         ``shards`` and ``shards_planned`` of the directory now, ``copied``, ``equal`` (shards that several directories
-        hold, counted once), ``damaged`` (what is wrong with each that was left out).
+        hold, counted once), ``rounded`` (those that another processor drew: their numbers differ by what rounding can
+        make of them, and the first is kept), ``damaged`` (what is wrong with each that was left out).
 
     Raises
     ------
@@ -61,13 +62,14 @@ def merge(sources: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]
         plan = joined(plan, other, places[0], place)
     past = _rounds(places)
     own_first = sorted(places, key=lambda place: not _is(place, target))
-    found, equal, damaged = _collect(own_first, plan)
+    found, equal, rounded, damaged = _collect(own_first, plan)
     copied = _write(target, plan, past, found, places)
     return {
         "shards": len(found),
         "shards_planned": len(plan.tasks),
         "copied": copied,
         "equal": equal,
+        "rounded": rounded,
         "damaged": damaged,
     }
 
@@ -132,14 +134,15 @@ def _rounds(places: Sequence[Path]) -> list[rounds.Round]:
     return longest
 
 
-def _collect(places: Sequence[Path], plan: Plan) -> tuple[Found, int, list[str]]:
-    """The shards of all directories, how many of them stand in several, and what is damaged."""
+def _collect(places: Sequence[Path], plan: Plan) -> tuple[Found, int, int, list[str]]:
+    """The shards of all directories, how many stand in several, equal and to rounding, and what is damaged."""
     expected = [
         ShardName(planned.key, *span) for planned in plan.points for span in ranges(planned.stops, planned.batch)
     ]
     found: Found = {}
-    equal = 0
+    equal = rounded = 0
     damaged: list[str] = []
+    planned = {point.key: point for point in plan.points}
     for place in places:
         folder = place / SHARDS
         looked: Scanned = scan(
@@ -150,21 +153,33 @@ def _collect(places: Sequence[Path], plan: Plan) -> tuple[Found, int, list[str]]
             path = folder / header.name
             before = found.setdefault(name, (path, header))
             if before[1].sha256 != header.sha256:
-                raise DataError(_conflict(before[0], path))
-            equal += before[0] != path
+                _require_rounding(before[0], path, planned[name.point], plan)
+                rounded += 1
+            else:
+                equal += before[0] != path
     if not found:
         raise DataError("the directories hold no shards.")
-    return found, equal, damaged
+    return found, equal, rounded, damaged
 
 
-def _conflict(first: Path, second: Path) -> str:
-    """Two shards of the same networks that differ, in words."""
-    from mcnet.storage.comparison import largest_difference
+def _require_rounding(first: Path, second: Path, planned: PlannedPoint, plan: Plan) -> None:
+    """Refuse two shards of the same networks that differ by more than another processor makes of them.
 
-    size = largest_difference(shard.read(first), shard.read(second))
-    return (
-        f"{second}: holds other numbers than {first} for the same networks (largest relative difference {size:.1e}). "
-        "They were drawn by other versions or on other hardware; move one of the two away."
+    Raises
+    ------
+    DataError
+    """
+    from mcnet.engine import repeat
+    from mcnet.scenario.rounding import LOST, difference
+    from mcnet.storage.comparison import compare
+
+    found = compare(shard.read(first), shard.read(second), planned.point.depth)
+    expected = min(difference(planned.point, planned.sampler, plan.request.precision), LOST)
+    if 0.0 < found.difference < expected or repeat.verdict(found, planned, plan) == "same weights, same law":
+        return
+    raise DataError(
+        f"{second}: holds other numbers than {first} for the same networks (largest relative difference "
+        f"{found.difference:.1e}). They were drawn by other versions or on other hardware; move one of the two away."
     )
 
 

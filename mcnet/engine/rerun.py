@@ -12,13 +12,12 @@ import numpy as np
 
 from mcnet import files, plugins
 from mcnet.dataset import plan as plan_record
-from mcnet.engine import driver
-from mcnet.engine.status import ROUNDING
+from mcnet.engine import driver, repeat
 from mcnet.errors import DataError
 from mcnet.plan.format import read_document
 from mcnet.plan.plan import Plan
 from mcnet.storage import directory, rounds
-from mcnet.storage.comparison import largest_difference
+from mcnet.storage.comparison import Comparison, compare
 from mcnet.streams import STREAM_VERSION
 
 _ROWS = 4096  # networks compared at once
@@ -46,7 +45,8 @@ def rerun(
     -------
     dict
         ``content_digest`` and ``expected``, ``largest_difference`` (relative; 0 where the digests agree) and
-        ``verdict``: ``identical``, ``within rounding`` (another device, processor or library version), ``different``;
+        ``verdict``: ``identical``, ``within rounding`` (another device, processor or library version), ``same weights,
+        same law`` (where the layers let rounding grow, see :mod:`mcnet.scenario.rounding`), ``different``;
         None if the dataset was packed before its run was complete, so that the two hold different networks.
 
     Raises
@@ -78,11 +78,14 @@ def rerun(
     driver.resume(target, **machine)
     made = verify_dataset(target / directory.DATASET)
     size: float | None = 0.0
+    verdict: str | None = "identical"
     if made != expected:
-        size = _difference(source, target / directory.DATASET)
-    verdict = None
-    if size is not None:
-        verdict = "identical" if size == 0 else "within rounding" if size < ROUNDING else "different"
+        found = _compare(source, target / directory.DATASET, plan)
+        size = None if found is None else max((each.difference for each in found), default=0.0)
+        verdict = None
+        if found is not None:
+            pairs = zip(found, plan.points, strict=True)
+            verdict = repeat.worst([repeat.verdict(each, planned, plan) for each, planned in pairs])
     return {"content_digest": made, "expected": expected, "largest_difference": size, "verdict": verdict}
 
 
@@ -96,9 +99,9 @@ def _require_streams(path: Path) -> None:
         )
 
 
-def _difference(one: Path, other: Path) -> float | None:
-    """The largest relative difference of the measured numbers; None if the datasets hold different networks."""
-    worst = 0.0
+def _compare(one: Path, other: Path, plan: Plan) -> list[Comparison] | None:
+    """The measured numbers of every point compared; None if the datasets hold different networks."""
+    worst = [Comparison(0.0, 0.0, 0.0)] * len(plan.points)
     with h5py.File(one, "r", locking=False) as before, h5py.File(other, "r", locking=False) as again:
         counts = [file["n_networks"][...] for file in (before, again)]
         if not np.array_equal(*counts):
@@ -106,14 +109,16 @@ def _difference(one: Path, other: Path) -> float | None:
         for group in (child for child in before.values() if isinstance(child, h5py.Group)):
             if group.name == "/quality":
                 continue
-            for name, data in group.items():
+            for data in group.values():
                 if not isinstance(data, h5py.Dataset) or data.is_scale or data.ndim < 2:
                     continue
                 theirs = again.get(data.name)
                 if not isinstance(theirs, h5py.Dataset) or theirs.shape != data.shape:
-                    return float(np.inf)
-                for index in range(data.shape[0]):
+                    return [Comparison(np.inf, np.inf, np.inf)] * len(plan.points)
+                name = data.name.lstrip("/")
+                for index, planned in enumerate(plan.points):
                     for first in range(0, data.shape[1], _ROWS):
                         part = (index, slice(first, first + _ROWS))
-                        worst = max(worst, largest_difference({name: theirs[part]}, {name: data[part]}))
+                        found = compare({name: theirs[part]}, {name: data[part]}, planned.point.depth)
+                        worst[index] = Comparison(*map(max, worst[index], found))
     return worst

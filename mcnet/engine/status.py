@@ -20,9 +20,6 @@ from mcnet.storage.directory import DATASET, SHARDS
 from mcnet.storage.scan import collector_off, scan
 from mcnet.storage.shard import ShardName
 
-ROUNDING = 1e-3
-"""Largest relative difference that is called rounding: of float32 arrays, amplified by the layers of a network."""
-
 
 @collector_off()
 def status(directory: str | Path) -> dict[str, Any]:
@@ -111,8 +108,9 @@ def verify(directory: str | Path, recompute: int = 0, device: str = "auto") -> d
     dict
         ``shards_planned``, ``good``, ``missing``, ``damaged`` (what is wrong with each that is), ``recomputed``,
         ``identical`` (how many of these are the same to the bit), ``largest_difference`` (relative, of all drawn
-        again) and ``verdict``: ``identical``, ``within rounding`` (another device, processor or library version) or
-        ``different``; None if nothing was drawn again.
+        again) and ``verdict``: ``identical``, ``within rounding`` (another device, processor or library version),
+        ``same weights, same law`` (rounding grows beyond 1e-2 through the layers, see :mod:`mcnet.scenario.rounding`)
+        or ``different``; None if nothing was drawn again.
 
     Raises
     ------
@@ -130,8 +128,12 @@ def verify(directory: str | Path, recompute: int = 0, device: str = "auto") -> d
         place / SHARDS, tasks, plan.digest, shard.verify, lambda checked: checked[0], threads=os.cpu_count() or 1
     )
     chosen = random.SystemRandom().sample(sorted(looked.found), min(recompute, len(looked.found)))
-    differences = []
+    differences: list[float] = []
+    verdicts: list[str] = []
     if chosen:
+        from mcnet.engine import repeat
+        from mcnet.storage.comparison import Comparison
+
         child = Child(place, device)
         try:
             for name in chosen:
@@ -139,13 +141,11 @@ def verify(directory: str | Path, recompute: int = 0, device: str = "auto") -> d
                 answer = child.receive()
                 if answer is None:
                     raise DataError(f"{place}: the worker that drew {shard.shard_name(*name)} again {child.ending()}.")
-                differences.append(float(answer[0]))
+                found = Comparison(*answer[0])
+                differences.append(found.difference)
+                verdicts.append(repeat.verdict(found, plan.points[tasks[name].point_index], plan))
         finally:
             child.kill()
-    largest = max(differences, default=None)
-    verdict = None
-    if largest is not None:
-        verdict = "identical" if largest == 0 else "within rounding" if largest < ROUNDING else "different"
     return {
         "shards_planned": len(tasks),
         "good": len(looked.found),
@@ -153,8 +153,8 @@ def verify(directory: str | Path, recompute: int = 0, device: str = "auto") -> d
         "damaged": sorted(looked.damaged.values()),
         "recomputed": len(differences),
         "identical": differences.count(0.0),
-        "largest_difference": largest,
-        "verdict": verdict,
+        "largest_difference": max(differences, default=None),
+        "verdict": repeat.worst(verdicts) if verdicts else None,
     }
 
 

@@ -30,9 +30,9 @@ from mcnet.networks import inputs
 from mcnet.observables.measure import measure
 from mcnet.plan.plan import Plan, PlannedPoint
 from mcnet.plan.tasks import Task
+from mcnet.storage import comparison, shard
 from mcnet.storage import directory as runfiles
-from mcnet.storage import shard
-from mcnet.storage.comparison import largest_difference
+from mcnet.storage.comparison import Comparison
 from mcnet.variables import Measured
 
 
@@ -115,15 +115,15 @@ def build(plan: Plan, task: Task, drawn: Drawn) -> tuple[memoryview, dict[str, A
         raise McnetError(f"{error} ({facts['physics']})") from error
 
 
-def compare(directory: Path, plan: Plan, task: Task, backend: Backend) -> float:
-    """Draw the networks of a shard again; :func:`mcnet.storage.comparison.largest_difference` of the two."""
+def compare(directory: Path, plan: Plan, task: Task, backend: Backend) -> Comparison:
+    """Draw the networks of a shard again and compare the two."""
     planned = plan.points[task.point_index]
     stored = shard.read(directory / runfiles.SHARDS / shard.shard_name(planned.key, task.start, task.stop))
     again = {
         f"{variable.group}/{variable.name}": np.asarray(values, variable.dtype)
         for variable, values in draw(plan, task, backend).measured
     }
-    return largest_difference(again, stored)
+    return comparison.compare(again, stored, planned.point.depth)
 
 
 def serve(arguments: Sequence[str]) -> int:

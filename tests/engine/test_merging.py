@@ -51,7 +51,7 @@ def test_parts_become_the_whole(whole: Path, tmp_path: Path) -> None:
     parts = [part(whole, tmp_path / name, keep) for name, keep in (("a", slice(0, 5)), ("b", slice(3, 9)))]
     before = {path: path.read_bytes() for place in parts for path in place.rglob("*") if path.is_file()}
     report = merge(parts, tmp_path / "all")
-    assert report == {"shards": 9, "shards_planned": 9, "copied": 9, "equal": 2, "damaged": []}
+    assert report == {"shards": 9, "shards_planned": 9, "copied": 9, "equal": 2, "rounded": 0, "damaged": []}
     driver.pack(tmp_path / "all")
     assert digest(tmp_path / "all") == digest(whole)
     assert status.verify(tmp_path / "all")["good"] == 9
