@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import mcnet
+from mcnet import files
 from mcnet.engine import status
 from mcnet.engine.merge import merge
 from mcnet.errors import DataError
@@ -60,7 +61,7 @@ def forged(source: Path, target: Path, change: Any) -> Path:
         changed: Any = [(variable, change(variable.name, data[...])) for variable, data in shard.variables(file)]
     content = shard.build(changed, header.start, header.stop, {})
     _, record = shard.seal(content, header.point, header.start, header.stop, header.plan, quality)
-    shard.commit(path.parent, path.name, [content, record])
+    files.commit(path.parent, path.name, [content, record])
     return target
 
 
