@@ -129,7 +129,7 @@ def verdict(summary: Row) -> dict[str, str]:
             "something. The reasons are listed below.",
         }
     groups = _plural(summary["groups"], "family", "families")
-    chi2 = f"χ² = {summary['chi2']:.1f} for {summary['dof']} degrees of freedom"
+    chi2 = f"χ² = {summary['chi2']:.1f} for {_plural(summary['dof'], 'degree', 'degrees')} of freedom"
     numbers = f"{chi2} in {groups} of widths, p = {_probability(p)}"
     if p < REJECTED:
         return {"kind": "disagree", "sentence": f"Measurement and theory disagree: {numbers}."}
@@ -161,9 +161,10 @@ def _subtitle(analysis: Analysis) -> str:
     summary = analysis.summary
     points = sum(len(judged.family.settings) for judged in analysis.families)
     widths = [setting.width for judged in analysis.families for setting in judged.family.settings]
+    reach = f"widths {min(widths)} to {max(widths)}" if min(widths) < max(widths) else f"width {widths[0]}"
     return (
         f"{_count(summary['networks'])} networks at {_plural(points, 'point', 'points')}, "
-        f"widths {min(widths)} to {max(widths)}. Made by mcnet {analysis.attributes.get('mcnet_version', '')}."
+        f"{reach}. Made by mcnet {analysis.attributes.get('mcnet_version', '')}."
     )
 
 

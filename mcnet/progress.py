@@ -31,16 +31,20 @@ def counted(
     terminal = sys.stderr.isatty()
     began = told = clock()
     shown = False
-    for done, item in enumerate(items):
-        now = clock()
-        if done and not quiet and now - told >= (_SHOWN_SECONDS if terminal else LINE_SECONDS):
-            told, rate = now, done / (now - began)
-            line = f"{what} {done}/{len(items)}  {rate:.3g}/s  ETA {_duration((len(items) - done) / rate)}"
-            shown = terminal
-            print(f"\r\x1b[2K{line}" if terminal else line, end="" if terminal else "\n", file=sys.stderr, flush=True)
-        yield item
-    if shown:
-        print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
+    try:
+        for done, item in enumerate(items):
+            now = clock()
+            if done and not quiet and now - told >= (_SHOWN_SECONDS if terminal else LINE_SECONDS):
+                told, rate = now, done / (now - began)
+                line = f"{what} {done}/{len(items)}  {_rate(rate)}/s  ETA {_duration((len(items) - done) / rate)}"
+                shown = terminal
+                print(
+                    f"\r\x1b[2K{line}" if terminal else line, end="" if terminal else "\n", file=sys.stderr, flush=True
+                )
+            yield item
+    finally:  # also where a mistake or Ctrl-C ends it
+        if shown:
+            print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
 
 
 class Progress:
@@ -74,15 +78,16 @@ class Progress:
             from rich.progress import BarColumn, TextColumn
             from rich.progress import Progress as Bar
 
-            self._bar = Bar(BarColumn(bar_width=24), TextColumn("{task.description}"), console=Console(stderr=True))
+            columns = BarColumn(bar_width=24), TextColumn("{task.description}")
+            self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
             self._bar.start()
             self._bar.add_task(self.line(), total=self._planned, completed=self._done)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._bar is not None:
-            self._bar.stop()
-        elif not self._quiet and self._networks:
+            self._bar.stop()  # and goes: a line stays, whatever ended it
+        if not self._quiet and self._networks:
             self.say(self.line())
 
     def advance(self, networks: int, cost: float) -> None:
@@ -97,13 +102,13 @@ class Progress:
             self.say(self.line())
 
     def line(self) -> str:
-        """For example ``shards 612/1440  networks 313 344  1.9e+04 networks/s  ETA 0:22``; networks of this process."""
+        """For example ``shards 612/1440  networks 313 344  19 000 networks/s  ETA 0:22``; networks of this process."""
         text = f"shards {self._done}/{self._planned}"
         if not self._networks:
             return text
         elapsed = max(self._clock() - self._began, 1e-9)
         grouped = f"{self._networks:,}".replace(",", " ")
-        text += f"  networks {grouped}  {self._networks / elapsed:.3g} networks/s"
+        text += f"  networks {grouped}  {_rate(self._networks / elapsed)} networks/s"
         if self._done < self._planned and self._spent > 0:
             text += f"  ETA {_duration(elapsed * max(self._cost - self._spent, 0.0) / self._spent)}"
         return text
@@ -112,6 +117,14 @@ class Progress:
     def say(text: str) -> None:
         """Print a line on stderr."""
         print(text, file=sys.stderr, flush=True)
+
+
+def _rate(value: float) -> str:
+    """Three digits, as people write them: ``0.25``, ``4.18``, ``50``, ``4 180``."""
+    if value < 1000:
+        return f"{value:.3g}"
+    digits = max(0, len(str(int(value))) - 3)
+    return f"{round(value, -digits):,.0f}".replace(",", " ")
 
 
 def _duration(seconds: float) -> str:

@@ -265,9 +265,15 @@ def show_status(directory: Path, as_json: bool) -> None:
     Example:
       mcnet status runs/study
     """
+    from mcnet.commands import published
     from mcnet.commands.directory import status_text
     from mcnet.engine.status import status
 
+    file = published.alone(directory)
+    if file is not None:
+        held = published.status(file)
+        _print(held, as_json, lambda: published.status_text(held))
+        return
     result = status(directory)
     _print(result, as_json, lambda: status_text(result))
 
@@ -288,9 +294,15 @@ def verify(directory: Path, recompute: int, device: str, as_json: bool) -> None:
     Example:
       mcnet verify runs/study --recompute 3
     """
+    from mcnet.commands import published
     from mcnet.commands.directory import verify_text
     from mcnet.engine.status import verify as verify_run
 
+    file = published.alone(directory)
+    if file is not None:
+        read = published.verify(file, recompute)
+        _print(read, as_json, lambda: published.verify_text(read))
+        return
     result = verify_run(directory, recompute, device)
     _print(result, as_json, lambda: verify_text(result))
     if result["damaged"] or result["verdict"] == "different":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mcnet.commands import published
 from mcnet.commands.coordinates import SHOWN, varying
 from mcnet.commands.text import plural, table
 from mcnet.dataset.attributes import keys
@@ -45,7 +46,7 @@ def inspect(directory: Path, point: str | None, variable: str | None, layer: int
     from mcnet import open as open_dataset
     from mcnet.engine.status import status
 
-    held = status(directory) if directory.is_dir() else {}
+    held = status(directory) if published.alone(directory) is None else {}
     tree = open_dataset(directory)
     names = tuple(name for name in (*keys(tree.attrs), *SHOWN) if name in tree.coords)
     chosen = _chosen(tree, _wanted(point, names))

@@ -74,6 +74,7 @@ def load_plan(directory: Path) -> Plan:
     DataError
         If there is none, or it cannot be read.
     """
+    require_directory(directory)
     from mcnet import plugins
     from mcnet.plan.plan import Plan
 
@@ -156,8 +157,15 @@ def _text(path: Path) -> str | None:
         raise DataError(f"{path}: cannot be read ({error}).") from error
 
 
+def require_directory(directory: Path) -> None:
+    """Refuse a file, for example a dataset, where the directory of a run is meant."""
+    if directory.is_file():
+        raise DataError(f"{directory}: is a file. Give the directory of a run, which holds its plan and shards.")
+
+
 def plan_document(directory: Path) -> dict[str, Any]:
     """The plan as plain JSON values, grown by its rounds, without the libraries that a :class:`Plan` needs."""
+    require_directory(directory)
     files.require_folder(directory / SHARDS)
     files.require_folder(directory / rounds.ROUNDS)
     document = read_document(_plan_text(directory), str(directory / PLAN))

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import xarray
 from click.testing import CliRunner
+from mcnet_analysis import report
 
 import mcnet
+from mcnet import progress
 from mcnet.commands.cli import main
 from mcnet.errors import ScenarioError, UsageError
 from tests.studies import study
@@ -95,3 +100,52 @@ def test_the_shell_completes_scenarios() -> None:
     wrong = CliRunner().invoke(main, ["run", "quikstart", "--out", "x"])
     assert wrong.exit_code == 64
     assert 'Did you mean "quickstart"?' in wrong.output
+
+
+def test_a_dataset_alone_has_a_status_and_is_verified(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    mcnet.run(study(), run, quiet=True, workers=1)
+    folder = tmp_path / "published"
+    folder.mkdir()
+    file = folder / "dataset.h5"
+    shutil.copy(run / "dataset.h5", file)
+    invoke = CliRunner().invoke
+    for place in (file, folder):
+        told = invoke(main, ["status", str(place)])
+        assert told.exit_code == 0
+        assert f"{file}: 2 points, 80 networks; a dataset alone" in told.output
+        assert json.loads(invoke(main, ["status", str(place), "--json"]).output)["complete"]
+        assert "every byte agrees" in invoke(main, ["verify", str(place)]).output
+        assert invoke(main, ["inspect", str(place)]).exit_code == 0
+    assert "Repeat its whole run: mcnet rerun" in invoke(main, ["verify", str(file), "--recompute", "1"]).output
+    for command in ("resume", "prune", "pack"):
+        told = invoke(main, [command, str(file)])
+        assert told.exit_code == 65
+        assert "is a file. Give the directory of a run" in told.output
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    assert invoke(main, ["verify", str(file)]).exit_code == 65
+
+
+def test_numbers_read_as_people_write_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert [progress._rate(x) for x in (0.25, 4.184, 50.0, 999.4, 4184.0, 19_040.0, 1.23456e6)] == [
+        "0.25", "4.18", "50", "999", "4 180", "19 000", "1 230 000"
+    ]  # fmt: skip
+    page = report._subtitle(mcnet.judge(mcnet.sample(study(widths=(8,)))))
+    assert "width 8." in page
+    summary = {"chi2": 1.0, "dof": 1, "p_value": 0.3, "groups": 1, "outliers": 0}
+    assert "1 degree of freedom " in report.verdict(summary)["sentence"]
+
+
+def test_a_line_that_changes_goes_when_its_work_is_broken_off(
+    capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    now = iter(float(t) for t in range(20))
+    items = progress.counted(range(5), "points", quiet=False, clock=lambda: next(now))
+    next(items)
+    next(items)
+    assert "points 1/5" in capsys.readouterr().err
+    items.close()  # as an exception in the loop does
+    assert capsys.readouterr().err == "\r\x1b[2K"
