@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +18,8 @@ from mcnet import activations, architectures
 from mcnet.activations.table import Activation
 from mcnet.coordinates import COORDINATES, DENSE, OUTPUT_NORMALIZATIONS
 from mcnet.dataset import attributes
+from mcnet.point import Inputs, Point, frozen
+from mcnet.predictions import Ensemble
 
 if TYPE_CHECKING:
     import xarray
@@ -76,6 +79,33 @@ class Setting:
         """The keys of the architecture, as plain values."""
         named = {name: value for name, value in self.law.items() if name not in LAW and value not in (None, "")}
         return {name: _parsed(value) for name, value in named.items()}
+
+    @cached_property
+    def ensemble(self) -> Ensemble:
+        """What is predicted of it."""
+        law = self.law
+        inputs = Inputs(
+            str(law["input_kind"]), self.inputs, self.input_dimension, law["q0"], law["c0"], fresh=law["fresh"]
+        )
+        point = Point(
+            architecture=str(law["architecture"]),
+            activation=self.activation,
+            weights=str(law["weights"]),
+            width=self.width,
+            depth=self.depth,
+            sigma_w2=float(law["sigma_w2"]),
+            sigma_b2=float(law["sigma_b2"]),
+            inputs=inputs,
+            outputs=int(law["outputs"] or 0) or None,
+            readout=str(law["readout"] or "gaussian"),
+            normalization=str(law["normalization"]),
+            parameterization=str(law["parameterization"]),
+            train_biases=bool(law["train_biases"]),
+            parameters=frozen(self.keys),
+        )
+        rows = architectures.of(point).rows if point.architecture in architectures.names() else 1
+        gram = self.gram if rows == 1 else np.full((rows * self.inputs,) * 2, np.nan)  # of the rows it is not stored
+        return Ensemble(point, np.asarray(gram, dtype=np.float64), self.fluctuating)
 
     @property
     def why_no_theory(self) -> str | None:

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from mcnet_analysis.predict import registered
-from mcnet_analysis.predict.prediction import Curve, Observable, Predicted, Theory
+from mcnet_analysis.predict.prediction import Observable, Predicted, Theory, curve
 from mcnet_analysis.predict.signal import SIGNAL
 from mcnet_analysis.predict.tangent import TANGENT
 from mcnet_analysis.study import Column, Setting
+
+from mcnet.predictions import Curve
 
 _OWN: dict[str, Observable] = {observable.name: observable for observable in (*SIGNAL, *TANGENT)}
 
@@ -48,13 +50,12 @@ def predict(theory: Theory, setting: Setting, columns: Sequence[Column]) -> Pred
             continue
         place = (column.observable, column.inputs)
         if place not in curves:
-            function = _OWN[column.observable].curve if ours else registered.curve(column.observable)
+            function = _OWN[column.observable].curve if ours else curve(column.observable)
             curves[place] = function(theory, setting, column.inputs)
-        curve = curves[place]
-        layer = column.layer or 0
-        table[:5, j] = [values[layer if len(values) > 1 else 0] for values in curve[:5]]
-        table[5, j] = curve.room
-        reasons[j] = reasons[j] or curve.why_not
+        found, layer = curves[place], column.layer or 0
+        table[:5, j] = [values[layer if len(values) > 1 else 0] for values in found[:5]]
+        table[5, j] = found.room
+        reasons[j] = reasons[j] or found.why_not
     if no_coefficients is not None:
         table[1:3] = np.nan
         table[3:5] = 0.0

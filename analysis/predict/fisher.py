@@ -10,10 +10,11 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from mcnet_analysis.predict.prediction import Curve, Theory
+from mcnet_analysis.predict.prediction import Theory
 from mcnet_analysis.statistics.estimate import Floats
 from mcnet_analysis.study import Setting
 
+from mcnet.predictions import Curve
 from mcnet.theory.finite_width import Coefficients
 
 PAIRS = 120

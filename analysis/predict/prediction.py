@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -12,29 +11,13 @@ from mcnet_analysis.statistics.estimate import Floats
 from mcnet_analysis.study import Column, Picks, Setting, Source
 from numpy.typing import NDArray
 
-from mcnet.theory import finite_width, mean_field, tangent
+from mcnet import predictions
+from mcnet.predictions import Curve, dense
+from mcnet.theory import mean_field, tangent
 from mcnet.theory.finite_width import Coefficients
 
 LARGEST = 2**24
 """Entries of the Gram matrices of all layers up to which a kernel is computed: 1000 inputs through 16 layers."""
-
-
-class Curve(NamedTuple):
-    """Prediction for one input or pair, entry l of each array for layer l = 0..depth (one entry if there are no
-    layers); NaN where there is none.
-
-    ``exact_mean`` and ``exact_variance`` mark layers where limit + a1/M and v1/M hold at every M. ``room`` is how far a
-    fluctuation may go before the expansion fails, where that is less than the natural scale: of an eigenvalue the
-    distance to the next one. ``why_not`` says why a part is missing.
-    """
-
-    limit: Floats
-    a1: Floats
-    v1: Floats
-    exact_mean: Floats
-    exact_variance: Floats
-    room: float = math.inf
-    why_not: str = ""
 
 
 class Predicted(NamedTuple):
@@ -138,7 +121,6 @@ class Theory:
     """
 
     orders: tuple[str, ...] = ("mean-field", "1/M")
-    _cache: dict[tuple[object, ...], Coefficients] = field(default_factory=dict)
     _grams: dict[tuple[object, ...], tuple[Floats, Floats]] = field(default_factory=dict)
 
     def why_no_limit(self, setting: Setting) -> str | None:
@@ -173,37 +155,7 @@ class Theory:
 
     def coefficients(self, setting: Setting, index: tuple[int, ...]) -> Coefficients:
         """Limits and 1/M coefficients for one input or a pair (of any number of inputs: marginals are exact)."""
-        law = setting.law
-        gram = setting.gram[np.ix_(index, index)]
-        ratio = setting.input_dimension / setting.width
-        orthogonal = law["weights"] == "orthogonal"
-        first_layer_matters = setting.input_ratio is not None
-        key = (
-            gram.tobytes(),
-            setting.activation.label,
-            orthogonal,
-            law["sigma_w2"],
-            law["sigma_b2"],
-            law["depth"],
-            setting.fluctuating,
-            ratio if first_layer_matters else None,
-            law["parameterization"],
-            law["train_biases"],
-        )
-        if key not in self._cache:
-            self._cache[key] = finite_width.coefficients(
-                gram,
-                setting.activation,
-                "orthogonal" if orthogonal else "gaussian",
-                law["sigma_w2"],
-                law["sigma_b2"],
-                law["depth"],
-                law["parameterization"],
-                law["train_biases"],
-                not setting.fluctuating,
-                input_over_width=ratio if first_layer_matters else 1.0,
-            )
-        return self._cache[key]
+        return dense.coefficients(setting.ensemble, index)
 
     def kernel(self, setting: Setting) -> Floats:
         """Limit of the tangent kernel of the actual inputs at the width of a setting, (T, T).
@@ -239,11 +191,10 @@ class Theory:
 
 
 def homogeneous_slope(setting: Setting) -> float | None:
-    """Slope below zero of phi = u (u > 0), slope u (u < 0) in a network without biases on fixed inputs; else None."""
-    phi = setting.activation
-    fitting = phi.homogeneous and setting.law["sigma_b2"] == 0.0 and not setting.fluctuating
-    fitting = fitting and setting.why_no_theory is None
-    if not fitting or setting.law["weights"] not in ("gaussian", "orthogonal"):
-        return None
-    above, below = (float(phi.phi(np.array(u))) for u in (1.0, -1.0))
-    return -below if above == 1.0 else None
+    """See :func:`mcnet.predictions.dense.homogeneous_slope`."""
+    return dense.homogeneous_slope(setting.ensemble)
+
+
+def curve(name: str) -> Callable[[Theory, Setting, tuple[int, ...]], Curve]:
+    """The prediction of whoever the registry of predictions names for an observable."""
+    return lambda theory, setting, index: predictions.predict(name, setting.ensemble, index)

@@ -4,82 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-from mcnet_analysis.predict.prediction import Curve, ExactMoments, Observable, Theory, homogeneous_slope
-from mcnet_analysis.statistics.estimate import Floats
+from mcnet_analysis.predict.prediction import ExactMoments, Observable, curve, homogeneous_slope
 from mcnet_analysis.study import Column, Setting
 
 from mcnet.theory.exact import laws
-
-
-def _q(theory: Theory, setting: Setting, index: tuple[int, ...]) -> Curve:
-    c = theory.coefficients(setting, index)
-    limit, a1, v1 = (_layers(x[:, 0, 0], 1) for x in (c.q_limit, c.q_mean, c.q_variance))
-    return Curve(limit, a1, v1, _exact_mean(setting, a1), _exact_first(setting, a1))
-
-
-def _q_hat(theory: Theory, setting: Setting, index: tuple[int, ...]) -> Curve:
-    c = theory.coefficients(setting, index)
-    limit, a1, v1 = (_layers(x[:, 0, 0], 0) for x in (c.q_hat_limit, c.q_hat_mean, c.q_hat_variance))
-    return Curve(limit, a1, v1, _exact_mean(setting, a1), _exact_first(setting, a1))
-
-
-def _c(theory: Theory, setting: Setting, index: tuple[int, ...]) -> Curve:
-    c = theory.coefficients(setting, index)
-    assert c.c_limit is not None
-    assert c.c_mean is not None
-    assert c.c_variance is not None
-    limit, a1, v1 = (_layers(x, 1) for x in (c.c_limit, c.c_mean, c.c_variance))
-    nowhere = np.zeros_like(limit)
-    return Curve(limit, a1, v1, nowhere, nowhere)
-
-
-def _q_tilde(theory: Theory, setting: Setting, index: tuple[int, ...]) -> Curve:
-    """Mean over the outputs of |df/du|^2: the limit and a1 are those of one output, v1 only if there is just one.
-
-    Without a readout the error at the top is a Gaussian vector of mean square length 1 instead of sigma_w2.
-    """
-    c = theory.coefficients(setting, index)
-    outputs = int(setting.law["outputs"] or 0)
-    unit = 1.0 if outputs else 1.0 / setting.law["sigma_w2"]
-    limit = unit * _layers(c.q_tilde_limit[:, 0, 0], 1)
-    a1, v1 = unit * _layers(c.q_tilde_mean[:, 0, 0], 1), unit**2 * _layers(c.q_tilde_variance[:, 0, 0], 1)
-    unknown = np.full_like(limit, np.nan)
-    if setting.law["normalization"] != "none":
-        limit = unknown
-    if outputs and (setting.law["readout"] != "gaussian" or setting.law["normalization"] != "none"):
-        a1 = unknown
-    nowhere = np.zeros_like(limit)
-    return Curve(limit, a1, v1 if outputs <= 1 and np.isfinite(a1[-1]) else unknown, nowhere, nowhere)
-
-
-def _chi(theory: Theory, setting: Setting, index: tuple[int, ...]) -> Curve:
-    """The mean of ratios has no 1/M theory here; its limit is the ratio of the limits."""
-    q_tilde = _q_tilde(theory, setting, index).limit
-    unknown = np.full_like(q_tilde, np.nan)
-    limit = unknown.copy()
-    limit[2:] = q_tilde[1:-1] / q_tilde[2:]
-    nowhere = np.zeros_like(limit)
-    return Curve(limit, unknown, unknown, nowhere, nowhere)
-
-
-def _layers(values: Floats, first: int) -> Floats:
-    """Values of the layers first..depth as layers 0..depth."""
-    return np.concatenate([np.full(first, np.nan), values])
-
-
-def _exact_first(setting: Setting, like: Floats) -> Floats:
-    """Layer 1 of Gaussian weights and fixed inputs: independent units, so mean and variance end with 1/M."""
-    flags = np.zeros_like(like)
-    flags[1] = setting.law["weights"] == "gaussian" and not setting.fluctuating
-    return flags
-
-
-def _exact_mean(setting: Setting, like: Floats) -> Floats:
-    """Homogeneous phi and Gaussian weights: E|h|^2 is linear in |h|^2 of the layer below, so means have no 1/M."""
-    if setting.activation.homogeneous and setting.law["weights"] == "gaussian":
-        return np.ones_like(like)
-    return _exact_first(setting, like)
 
 
 def _length(column: Column, limits: Mapping[Column, float]) -> float:
@@ -122,10 +50,10 @@ def _exact_gradient(setting: Setting, column: Column) -> ExactMoments | None:
 
 
 SIGNAL = (
-    Observable("q", "signal", 1, r"q", _length, _q, exact=_exact_length),
-    Observable("q_hat", "signal", 1, r"\hat q", _length, _q_hat, exact=_exact_length),
-    Observable("c", "signal", 1, r"c", _room, _c),
-    Observable("q_tilde", "signal", 1, r"\tilde q", _length, _q_tilde, backward=True, exact=_exact_gradient),
-    Observable("chi", "signal", 2, r"\chi", _length, _chi, backward=True),
+    Observable("q", "signal", 1, r"q", _length, curve("q"), exact=_exact_length),
+    Observable("q_hat", "signal", 1, r"\hat q", _length, curve("q_hat"), exact=_exact_length),
+    Observable("c", "signal", 1, r"c", _room, curve("c")),
+    Observable("q_tilde", "signal", 1, r"\tilde q", _length, curve("q_tilde"), backward=True, exact=_exact_gradient),
+    Observable("chi", "signal", 2, r"\chi", _length, curve("chi"), backward=True),
 )
 """The observables of the groups of the signal."""

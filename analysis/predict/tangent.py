@@ -8,10 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from mcnet_analysis.predict.fisher import curve, expandable, no_theory, spectral, unknown
-from mcnet_analysis.predict.prediction import Curve, ExactMoments, Observable, Theory, homogeneous_slope
+import numpy as np
+from mcnet_analysis.predict.fisher import expandable, spectral
+from mcnet_analysis.predict.prediction import ExactMoments, Observable, Theory, curve, homogeneous_slope
 from mcnet_analysis.study import MAX_INPUTS, Column, Picks, Setting
 
+from mcnet.predictions import Curve
 from mcnet.theory import tangent
 from mcnet.theory.exact import laws
 
@@ -35,25 +37,9 @@ def _pairs(setting: Setting) -> list[tuple[int, int]]:
 
 
 def _ntk(theory: Theory, setting: Setting, index: tuple[int, ...]) -> Curve:
-    """Entry (a, b) of the block of one output; its variance is known if it is not a mean over several."""
-    if setting.law["normalization"] != "none":
-        return unknown(no_theory(setting))
-    c = theory.coefficients(setting, tuple(dict.fromkeys(index)))
-    limit, a1, v1 = (float(x[0, -1]) for x in (c.ntk_limit, c.ntk_mean, c.ntk_variance))
-    if not expandable(setting):
-        a1 = math.nan
-    if not expandable(setting) or setting.tangent == "mean":
-        v1 = math.nan
-    exact = homogeneous_slope(setting) is not None and setting.law["weights"] == "gaussian" and index[0] == index[1]
-    return curve(limit, a1, v1, exact)
-
-
-def _ntk_cross(theory: Theory, setting: Setting, index: tuple[int, ...]) -> Curve:
-    """Entry (a, b) of the block between two outputs: its mean is zero at every width."""
-    if not expandable(setting):
-        return unknown(no_theory(setting))
-    c = theory.coefficients(setting, tuple(dict.fromkeys(index)))
-    return curve(0.0, 0.0, float(c.ntk_cross_variance[0, -1]), True)
+    """Entry (a, b) of the block of one output; its variance is not that of a mean over several."""
+    found = curve("ntk")(theory, setting, index)
+    return found._replace(v1=np.full_like(found.v1, np.nan)) if setting.tangent == "mean" else found
 
 
 def _exact_ntk(setting: Setting, column: Column) -> ExactMoments | None:
@@ -104,7 +90,9 @@ def _spectral(name: str, group: str, symbol: str, power: int) -> Observable:
 
 TANGENT = (
     Observable("ntk", "ntk", None, r"\Theta", _diagonal, _ntk, True, _exact_ntk, _entries, power=1),
-    Observable("ntk_cross", "ntk", None, r"\Theta_\times", _diagonal, _ntk_cross, True, None, _cross_entries, "ntk", 1),
+    Observable(
+        "ntk_cross", "ntk", None, r"\Theta_\times", _diagonal, curve("ntk_cross"), True, None, _cross_entries, "ntk", 1
+    ),
     _spectral("ntk_lambda_min", "ntk", r"\lambda_{\min}(\Theta)", 1),
     _spectral("fim_lambda_max", "fim", r"\lambda_{\max}", 1),
     _spectral("fim_lambda_top", "fim", r"\bar\lambda_{\mathrm{top}}", 1),

@@ -18,7 +18,7 @@ from mcnet.point import Point
 from mcnet.progress import counted
 from mcnet.request import Request
 from mcnet.scenario.loading import load
-from mcnet.theory import finite_width, fisher, jacobian, mean_field
+from mcnet.theory import fisher, jacobian, mean_field
 from mcnet.theory.free.spectrum import Spectrum
 
 _CRITICAL = 1e-6
@@ -49,7 +49,7 @@ def of_point(point: Point, request: Request) -> dict[str, Any]:
     """Predictions for one point, an entry of ``points``."""
     result: dict[str, Any] = {"point": coordinates(point)}
     if point.is_program:
-        return {**result, **_of_program(point, request)}
+        return {**result, **_finite_width(point, request)}
     notes: list[str] = []
 
     def add(name: str, function: Callable[[], Any]) -> None:
@@ -61,10 +61,9 @@ def of_point(point: Point, request: Request) -> dict[str, Any]:
     add("mean_field", lambda: fixed_point(point.activation, point.sigma_w2, point.sigma_b2))
     if {"q_tilde", "chi"} & request.measures.keys():
         add("gradients", lambda: _gradients(point))
-    if reason := _beyond_expansion(point):
-        notes.append(f"finite width: {reason}")
-    else:
-        add("finite_width", lambda: _expansion(point, "fim" in request.measures or "ntk" in request.measures))
+    expanded = _finite_width(point, request)
+    notes += expanded.pop("notes")
+    result |= expanded
     if "fim" in request.measures and point.outputs is not None:
         if point.inputs.q0 is None:
             notes.append("fisher: the formulas are for inputs of one length and one correlation")
@@ -103,8 +102,11 @@ def of_point(point: Point, request: Request) -> dict[str, Any]:
     return {**result, "notes": notes}
 
 
-def _of_program(point: Point, request: Request) -> dict[str, Any]:
-    """Predictions for a network of any architecture: of the first input and pair, lists over layers."""
+def _finite_width(point: Point, request: Request) -> dict[str, Any]:
+    """What the registry predicts of the first input and pair: lists over layers; and of the kernel, by pairs.
+
+    ``notes`` say why something has no value.
+    """
     if point.architecture not in architectures.names():
         return {"notes": [f'theory of the architecture "{point.architecture}"']}
     ensemble = predictions.Ensemble.of(point)
@@ -115,18 +117,22 @@ def _of_program(point: Point, request: Request) -> dict[str, Any]:
             continue
         curve = predictions.predict(name, ensemble, inputs)
         if curve.why_not:
-            notes[f"finite width of {name}: {curve.why_not}"] = None
+            notes[f"finite width: {curve.why_not}"] = None
         if np.isfinite(curve.limit).any():
             found[name] = _parts(curve, partial(_from_layer, first))
     if {"fim", "ntk"} & request.measures.keys() and point.outputs is not None:
-        count = point.inputs.count
+        count = min(point.inputs.count, _MOST_INPUTS)
         entries = [[predictions.predict("ntk", ensemble, (a, b)) for b in range(count)] for a in range(count)]
         if not np.isfinite(entries[0][0].limit).any():
-            notes[f"finite width of ntk: {entries[0][0].why_not}"] = None
+            notes[f"tangent kernel: {entries[0][0].why_not}"] = None
         else:
             rows = [[_parts(entry, lambda part: float(part[0])) for entry in row] for row in entries]
             found["ntk"] = {part: [[entry[part] for entry in row] for row in rows] for part in rows[0][0]}
     return {**({"finite_width": found} if found else {}), "notes": list(notes)}
+
+
+_MOST_INPUTS = 8
+"""Of more inputs the kernel of the first ones is shown."""
 
 
 def _from_layer(first: int, part: Any) -> list[float]:
@@ -183,78 +189,6 @@ def _gram(point: Point) -> Any:
 
 def _length(point: Point) -> float:
     return float(_gram(point)[0, 0])
-
-
-def _beyond_expansion(point: Point) -> str:
-    """Why there are no 1/M coefficients; empty if there are."""
-    if point.inputs.count > 2:
-        return f"the coefficients are for one or two inputs, not {point.inputs.count}"
-    if point.weights not in ("gaussian", "orthogonal"):
-        return f"the coefficients are for gaussian and orthogonal weights, not {point.weights}"
-    if point.normalization != "none":
-        return f"there are no coefficients with normalization {point.normalization}"
-    return ""
-
-
-@cache
-def _coefficients(
-    gram: tuple[tuple[float, ...], ...],
-    activation: Activation,
-    weights: str,
-    sigma_w2: float,
-    sigma_b2: float,
-    depth: int,
-    parameterization: str,
-    train_biases: bool,
-    fixed: bool,
-    ratio: float,
-) -> finite_width.Coefficients:
-    return finite_width.coefficients(
-        gram,
-        activation,
-        weights,
-        sigma_w2,
-        sigma_b2,
-        depth,
-        parameterization,
-        train_biases,
-        fixed,
-        input_over_width=ratio,
-    )
-
-
-def _expansion(point: Point, kernel: bool) -> dict[str, Any]:
-    """Limits and 1/M coefficients of the first input and, of two, of their correlation: lists over layers."""
-    fixed = not (point.inputs.kind == "gaussian" and point.inputs.fresh)
-    found = _coefficients(
-        tuple(map(tuple, _gram(point).tolist())),
-        point.activation,
-        point.weights,
-        point.sigma_w2,
-        point.sigma_b2,
-        point.depth,
-        point.parameterization,
-        point.train_biases,
-        fixed,
-        point.inputs.dimension / point.width,
-    )
-
-    def curve(name: str) -> dict[str, Any]:
-        parts = (getattr(found, f"{name}_{part}") for part in ("limit", "mean", "variance"))
-        return {
-            key: [float(entry) for entry in (part[:, 0, 0] if part.ndim == 3 else part)]
-            for key, part in zip(("limit", "a1", "v1"), parts, strict=True)
-        }
-
-    result = {name: curve(name) for name in ("q", "q_hat")}
-    if found.c_limit is not None:
-        result["c"] = curve("c")
-    if point.outputs is not None:
-        result["q_tilde"] = curve("q_tilde")
-        if kernel:
-            scaled = {"limit": found.ntk_limit, "a1": found.ntk_mean, "v1": found.ntk_variance}
-            result["ntk"] = {key: value.tolist() for key, value in scaled.items()}
-    return result
 
 
 def _fisher(point: Point) -> dict[str, Any]:
@@ -383,11 +317,14 @@ def _growth(norms: list[float]) -> float:
 def _expansion_row(curves: dict[str, Any]) -> dict[str, Any]:
     row = {}
     for name, layer in (("q", -1), ("q_hat", -1), ("c", -1), ("q_tilde", 0)):
-        for part, values in curves.get(name, {}).items():
-            value = values[layer]
+        for part in ("limit", "a1", "v1"):
+            if part not in curves.get(name, {}):
+                continue
+            value = curves[name][part][layer]
             row[name if part == "limit" else f"{part}({name})"] = 0.0 if abs(value) < _ZERO else value
-    for part, values in curves.get("ntk", {}).items():
-        row["ntk" if part == "limit" else f"{part}(ntk)"] = values[0][0]
+    for part in ("limit", "a1", "v1"):
+        if part in curves.get("ntk", {}):
+            row["ntk" if part == "limit" else f"{part}(ntk)"] = curves["ntk"][part][0][0]
     return row
 
 

@@ -1,6 +1,7 @@
 """Who predicts an observable at a point, to which order, and why not; ``register`` adds a predictor."""
 
-from mcnet.predictions import programs as _programs  # noqa: F401 (it registers)
+from mcnet.predictions import programs as _programs  # noqa: F401, I001 (those that come later are asked first)
+from mcnet.predictions import dense as _dense  # noqa: F401
 from mcnet.predictions.ensemble import Ensemble
 from mcnet.predictions.registry import Curve, Unknown, curve, predict, register
 

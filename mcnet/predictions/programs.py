@@ -84,7 +84,7 @@ def _correlation(ensemble: Ensemble, inputs: tuple[int, ...]) -> Curve:
 
 def _gradient(ensemble: Ensemble, inputs: tuple[int, ...]) -> Curve:
     """|df/du|^2, a sum over the units."""
-    if ensemble.point.normalization.startswith("last-"):
+    if ensemble.point.output_normalization != "none":
         raise Unknown(f"there is no theory of gradients under normalization {ensemble.point.normalization}")
     q_tilde = _layers(ensemble, inputs, "u", backward=True)[:, 0, 0]
     return curve(np.concatenate([[np.nan], q_tilde[1:]]), why_not=_why(ensemble))
@@ -99,17 +99,22 @@ def _growth(ensemble: Ensemble, inputs: tuple[int, ...]) -> Curve:
 
 
 def kernel(ensemble: Ensemble, inputs: tuple[int, ...]) -> Floats:
-    """The tangent kernel of one output between some inputs; in ``standard`` over the width."""
+    """The tangent kernel of one output between some inputs; in ``standard`` over the width.
+
+    There the term of the biases is of order 1/M and no part of the limit, as in :mod:`mcnet.predictions.dense`.
+    """
     point = ensemble.point
     if not point.outputs:
         raise Unknown("without outputs there is no tangent kernel")
-    if point.normalization.startswith("last-"):
+    if point.output_normalization != "none":
         raise Unknown(f"there is no theory of the kernel under normalization {point.normalization}")
-    theta = of_ensemble(ensemble, inputs).tangent_kernel(point.parameterization, point.train_biases)
+    standard = point.parameterization == "standard"
+    trained = point.train_biases and not standard
+    theta = of_ensemble(ensemble, inputs).tangent_kernel(point.parameterization, trained)
     at = list(inputs) if ensemble.program.count.mixes_inputs else list(range(len(inputs)))
     if len(theta) < len(at) or (len(theta) != len(at) and not ensemble.program.count.mixes_inputs):
         raise Unknown("the outputs have rows beside the inputs")
-    unit = float(point.width) if point.parameterization == "standard" else 1.0
+    unit = float(point.width) if standard else 1.0
     return np.asarray(theta[np.ix_(at, at)] / unit)
 
 

@@ -107,5 +107,5 @@ def predict(observable: str, ensemble: Ensemble, inputs: tuple[int, ...] = ()) -
                 f"{ensemble.point.depth}, or one in all"
             )
         return found
-    why = "; ".join(dict.fromkeys(reasons)) or f"there is no theory of {observable}"
+    why = "; ".join(filter(None, dict.fromkeys(reasons))) or f"there is no theory of {observable}"
     return curve(np.full(ensemble.point.depth + 1, np.nan), why_not=why)

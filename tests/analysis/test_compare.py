@@ -11,6 +11,7 @@ from mcnet_analysis.judge.family import judge_family
 from mcnet_analysis.predict.prediction import Theory
 from scipy import stats
 
+from mcnet.predictions import dense
 from tests.analysis_datasets import dataset, ensemble, point, sample_lengths
 
 WIDTHS = (32, 64, 128, 256)
@@ -201,11 +202,14 @@ def test_families_differ_in_width_only():
 def test_theory_is_computed_once_for_each_setting():
     theory = Theory()
     tree = ensemble((16, 32), 50, seed=42)
+    dense._coefficients.cache_clear()
     for family in study.families(study.settings(tree)):
         judge_family(tree, family, theory)
-        before = len(theory._cache)
+        before = dense._coefficients.cache_info()
         judge_family(tree, family, theory)
-    assert len(theory._cache) == before == 2  # one input (both have the same length) and the pair
+        after = dense._coefficients.cache_info()
+        assert (after.misses, after.hits > before.hits) == (before.misses, True)
+    assert after.misses == 2  # one input (both have the same length) and the pair
 
 
 def test_random_numbers_used_twice_are_noticed():

@@ -5,6 +5,7 @@ Eight settings, two inputs: lengths, errors, every entry of the tangent kernel, 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -14,6 +15,7 @@ from mcnet_analysis.analyze import Analysis, judge
 from mcnet_analysis.statistics.verdict import combine
 
 import mcnet
+from mcnet.predictions import dense
 from mcnet.theory.expansion import backward
 
 GAUSSIAN = {"width": [32, 64, 128, 256], "networks": 60_000}
@@ -70,6 +72,15 @@ def test_predicted_and_measured_coefficients_agree() -> None:
         assert kernel.count(("ntk", statistic)) == 3 * len(SETTINGS)
 
 
+@pytest.fixture
+def afresh() -> Iterator[None]:
+    """Theory that is computed anew, and forgotten: a mutant must neither hide behind what is known nor stay."""
+    dense._coefficients.cache_clear()
+    yield
+    dense._coefficients.cache_clear()
+
+
+@pytest.mark.usefixtures("afresh")
 def test_the_check_rejects_gradient_independence(monkeypatch: pytest.MonkeyPatch) -> None:
     trace = backward._trace
     monkeypatch.setattr(backward, "_trace", lambda *given: 0.0 * trace(*given))

@@ -321,7 +321,7 @@ def test_theory_says_what_it_cannot(mcnet: Callable[..., Result]) -> None:
         "network.weights=uniform",
     ).stdout
     assert "no mean field: " in told
-    assert "no finite width: the coefficients are for gaussian and orthogonal weights, not uniform" in told
+    assert "no finite width: no 1/M theory for uniform weights" in told
 
 
 @pytest.mark.parametrize(

@@ -39,15 +39,18 @@ def test_the_program_of_a_dense_network_is_predicted_as_dense_theory_does(parame
     ensemble = predictions.Ensemble.of(where(parameterization=parameterization, train_biases=True))
     known = finite_width.coefficients(ensemble.gram, "tanh", "gaussian", 1.7, 0.3, 3, parameterization, True)
     close = {"rtol": 1e-9}
-    np.testing.assert_allclose(predictions.predict("q", ensemble, (1,)).limit[1:], known.q_limit[:, 1, 1], **close)
-    np.testing.assert_allclose(predictions.predict("q_hat", ensemble, (0,)).limit, known.q_hat_limit[:, 0, 0], **close)
-    np.testing.assert_allclose(predictions.predict("c", ensemble, (0, 1)).limit[1:], known.c_limit, **close)
-    found = predictions.predict("q_tilde", ensemble, (0,)).limit[1:]
-    np.testing.assert_allclose(found, known.q_tilde_limit[:, 0, 0], **close)
-    share = 1 / 256 if parameterization == "standard" else 0.0  # known: without the term of the biases, over M
-    kernel = known.ntk_limit + (known.q_tilde_limit.sum(0) + 1) * share
+
+    def by_program(name: str, inputs: tuple[int, ...]) -> Any:
+        found = registry._TABLE[name][-1](ensemble, inputs).limit  # asked last: of any architecture
+        np.testing.assert_allclose(predictions.predict(name, ensemble, inputs).limit, found, **close)
+        return found
+
+    np.testing.assert_allclose(by_program("q", (1,))[1:], known.q_limit[:, 1, 1], **close)
+    np.testing.assert_allclose(by_program("q_hat", (0,)), known.q_hat_limit[:, 0, 0], **close)
+    np.testing.assert_allclose(by_program("c", (0, 1))[1:], known.c_limit, **close)
+    np.testing.assert_allclose(by_program("q_tilde", (0,))[1:], known.q_tilde_limit[:, 0, 0], **close)
     for a, b in ((0, 0), (0, 1), (1, 1)):
-        np.testing.assert_allclose(predictions.predict("ntk", ensemble, (a, b)).limit, kernel[a, b], **close)
+        np.testing.assert_allclose(by_program("ntk", (a, b)), known.ntk_limit[a, b], **close)
 
 
 CASES: dict[str, dict[str, Any]] = {
@@ -92,6 +95,10 @@ def test_what_is_not_predicted_says_why() -> None:
     assert "without outputs" in predictions.predict("ntk", predictions.Ensemble.of(where(outputs=None)), (0, 0)).why_not
     last = predictions.Ensemble.of(where(normalization="last-batch"))
     assert "last-batch" in predictions.predict("fim_trace", last).why_not
+    uniform = predictions.predict("q", predictions.Ensemble.of(where(weights="uniform")), (0,))
+    assert np.isfinite(uniform.limit[1:]).all()
+    assert np.isnan(uniform.a1).all()
+    assert "no 1/M theory for uniform weights" in uniform.why_not
     assert predictions.predict("colour", gated).why_not == "there is no theory of colour"
     told = theory.of_point(where("gru"), Request({"q": {}}, 1))
     assert any("product of two vectors" in note for note in told["notes"])
