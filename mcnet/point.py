@@ -6,11 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from math import isfinite
 from typing import Any
 
 from mcnet.activations.table import Activation
 from mcnet.coordinates import COORDINATES, DENSE, OUTPUT_NORMALIZATIONS
+
+_ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 def frozen(value: Any) -> Any:
@@ -126,5 +129,42 @@ class Point:
     @cached_property
     def key(self) -> int:
         """First 64 bits of the SHA-256 of :attr:`physics`: names the point's streams, whatever its place in a sweep."""
-        text = json.dumps(self.physics, sort_keys=True, separators=(",", ":"))
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+        return int.from_bytes(hashlib.sha256(self._canonical().encode()).digest()[:8], "big")
+
+    def _canonical(self) -> str:
+        """:attr:`physics` as text; of points that differ in variances, length and correlation only, by one template."""
+        given = self.inputs
+        numbers = (given.c0, given.q0, float(self.sigma_b2), float(self.sigma_w2))
+        special = given.values is not None or self.parameters or not isinstance(self.activation.specification, str)
+        if special or not all(x is None or (type(x) is float and isfinite(x)) for x in numbers):
+            return _ENCODE(self.physics)
+        template = _template(
+            *(self.architecture, self.activation, self.weights, self.width, self.depth, self.outputs, self.readout),
+            *(self.normalization, given.kind, given.count, given.dimension, given.fresh),
+        )
+        return template % tuple("null" if x is None else float.__repr__(x) for x in numbers)
+
+
+@lru_cache(maxsize=1024, typed=True)  # 1 and True are equal, and other text
+def _template(
+    architecture: str,
+    activation: Activation,
+    weights: str,
+    width: int,
+    depth: int,
+    outputs: int | None,
+    readout: str,
+    normalization: str,
+    kind: str,
+    count: int,
+    dimension: int,
+    fresh: bool,
+) -> str:
+    """Text of the physics of points, with a place for each of c0, q0, sigma_b2, sigma_w2 in the order of the text."""
+    inputs = Inputs(kind, count, dimension, 0.125, 0.25, fresh=fresh)
+    one = Point(
+        architecture, activation, weights, width, depth, 0.375, 0.5, inputs, outputs, readout, normalization
+    )  # fmt: skip
+    physics = {**one.physics, "sigma_w2": "\0", "sigma_b2": "\0"}
+    physics["inputs"] = {**physics["inputs"], "q0": "\0", "c0": "\0"}
+    return _ENCODE(physics).replace("%", "%%").replace(_ENCODE("\0"), "%s")

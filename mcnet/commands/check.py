@@ -37,12 +37,13 @@ class Cost(NamedTuple):
 
 def cost(plan: Plan) -> Cost:
     """The cost of all points of a plan."""
-    from mcnet.observables.measure import estimate
+    from mcnet.observables.measure import Estimates
 
+    estimates = Estimates()
     advice = ""
     shards, networks, seconds, stored, largest, shard = 0, 0, 0.0, 0.0, 0.0, 0.0
     for planned in plan.points:
-        one = estimate(planned.point, plan.request_of(planned))
+        _, one = estimates(planned.point, plan.request_of(planned))
         count = -(-planned.networks // planned.batch)
         shards += count
         networks += planned.networks

@@ -20,9 +20,10 @@ def costs(plan: Plan, tasks: Sequence[Task]) -> tuple[list[float], list[float]]:
     """Estimated seconds and stored bytes of some tasks."""
     if not tasks:
         return [], []
-    from mcnet.observables.measure import estimate
+    from mcnet.observables.measure import Estimates
 
-    each = [estimate(planned.point, plan.request_of(planned)) for planned in plan.points]
+    estimates = Estimates()
+    each = [estimates(planned.point, plan.request_of(planned))[1] for planned in plan.points]
     networks = [(each[task.point_index], task.stop - task.start) for task in tasks]
     return (
         [SHARD_SECONDS + cost.seconds_per_network * count for cost, count in networks],

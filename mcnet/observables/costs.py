@@ -50,6 +50,17 @@ LANCZOS_STEPS = 75
 """Steps after which the largest singular value of a Jacobian has mostly been found."""
 
 
+def shape(point: Point) -> tuple[object, ...]:
+    """What the costs of a point depend on: of a dense network everything but variances, lengths and correlation."""
+    given = point.inputs
+    common = (
+        *(point.architecture, point.activation.label, point.weights, point.width, point.depth, point.outputs),
+        *(point.readout, point.normalization, point.parameterization, point.train_biases, point.parameters),
+        *(given.kind, given.count, given.dimension, given.fresh, id(given.values)),
+    )
+    return (*common, point.sigma_w2, point.sigma_b2) if point.is_program else common
+
+
 def needs_of(request: Request) -> frozenset[str]:
     """Parts of a sample that the measures asked for need."""
     return frozenset().union(*(OBSERVABLES[name].needs for name in request.measures))

@@ -116,6 +116,21 @@ def _laws(point: Point) -> set[str]:
     return {program.laws.of(name).law for name in program.count.matrices}
 
 
+class Estimates:
+    """Samplers and costs of many points, each of a kind looked at once: a study has many points that cost the same."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], tuple[str, costs.Estimate]] = {}
+
+    def __call__(self, point: Point, request: Request) -> tuple[str, costs.Estimate]:
+        """:func:`resolve_sampler` and :func:`estimate`."""
+        kind = (id(request), *costs.shape(point))
+        found = self._known.get(kind)
+        if found is None:
+            found = self._known[kind] = resolve_sampler(point, request), estimate(point, request)
+        return found
+
+
 def estimate(point: Point, request: Request) -> costs.Estimate:
     """Rough costs of one network of a point, for the size of batches and for ``mcnet check``."""
     sampler, needs = resolve_sampler(point, request), costs.needs_at(point, request)

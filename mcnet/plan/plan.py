@@ -128,7 +128,12 @@ class Plan:
 
     def request_of(self, planned: PlannedPoint) -> Request:
         """The request for one point, its sampler resolved."""
-        return replace(self.request, sampler=planned.sampler)
+        return self._requests[planned.sampler]
+
+    @cached_property
+    def _requests(self) -> dict[str, Request]:
+        """By sampler."""
+        return {sampler: replace(self.request, sampler=sampler) for sampler in ("conditioned", "explicit")}
 
     def to_json(self) -> str:
         """Text of ``plan.json``, a function of the plan alone: processes that start together write the same."""
@@ -152,8 +157,8 @@ class Plan:
             "values": values,
             "scenario": self.scenario,
         }
-        encode = json.JSONEncoder(ensure_ascii=False).encode  # a point a line: indented it takes twice as long
-        points = ",\n  ".join(encode(_point_to_json(planned)) for planned in self.points)
+        points = json.dumps([_point_to_json(planned) for planned in self.points], ensure_ascii=False)[1:-1]
+        points = points.replace('}, {"key": "', '},\n  {"key": "')  # a point a line: indented it takes twice as long
         head = json.dumps(document, indent=1, ensure_ascii=False).removesuffix("\n}")
         return sealed(f'{head},\n "points": [\n  {points}\n ]\n}}\n')
 
@@ -219,15 +224,13 @@ def plan_points(points: Sequence[Point], request: Request, networks: int, batch:
     :data:`SHARD_BYTES`. It comes from a cost model of the point and the request, never from a device or a clock: the
     same scenario has the same shards everywhere.
     """
-    from mcnet.observables.measure import estimate, resolve_sampler
+    from mcnet.observables.measure import Estimates
 
-    planned = []
+    estimates, planned = Estimates(), []
     for point in points:
-        size = batch
-        if size is None:
-            cost = estimate(point, request)
-            size = automatic_batch(cost.seconds_per_network, cost.stored_bytes_per_network)
-        planned.append(PlannedPoint(point, (networks,), size, resolve_sampler(point, request)))
+        sampler, cost = estimates(point, request)
+        size = batch or automatic_batch(cost.seconds_per_network, cost.stored_bytes_per_network)
+        planned.append(PlannedPoint(point, (networks,), size, sampler))
     _require_few(planned)
     return Plan(tuple(planned), request, batch)
 
@@ -325,15 +328,19 @@ def _lost_points(old: Plan, new: Plan) -> list[str]:
     return list(told)
 
 
+_INPUTS_FIELDS = tuple(Inputs.__dataclass_fields__)
+_POINT_FIELDS = tuple(name for name in Point.__dataclass_fields__ if name != "parameters")
+
+
 def _point_to_json(planned: PlannedPoint) -> dict[str, Any]:
     point = planned.point
-    inputs = {name: getattr(point.inputs, name) for name in Inputs.__dataclass_fields__}
-    inputs["values"] = point.physics["inputs"].get("values_sha256")
-    parameters = {name: value for name, value in vars(point).items() if name in Point.__dataclass_fields__}
-    parameters |= {"activation": point.activation.specification, "inputs": inputs}
-    parameters["parameters"] = point.keys
-    if not point.parameters:  # plans of dense networks are those of before
-        del parameters["parameters"]
+    inputs = {name: getattr(point.inputs, name) for name in _INPUTS_FIELDS}
+    if point.inputs.values is not None:
+        inputs["values"] = point.physics["inputs"]["values_sha256"]
+    parameters = {name: getattr(point, name) for name in _POINT_FIELDS}
+    parameters["activation"], parameters["inputs"] = point.activation.specification, inputs
+    if point.parameters:  # plans of dense networks are those of before
+        parameters["parameters"] = point.keys
     return {
         "key": planned.key,
         "stops": list(planned.stops),
