@@ -34,7 +34,7 @@ SOAK_SECONDS ?= 3600
 soak: $(VENV)/.installed-test
 	$(THREADS) $(BIN)/python -m tools.soak $(SOAK_SECONDS)
 
-STUDIES ?= 170
+STUDIES ?= 150
 
 calibrate: $(VENV)/.installed-test
 	$(THREADS) $(BIN)/python -m tools.calibrate $(STUDIES)

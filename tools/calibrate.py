@@ -1,4 +1,4 @@
-"""Calibrate the verdict: ``python -m tools.calibrate [STUDIES]``, 170 small studies of each kind by default.
+"""Calibrate the verdict: ``python -m tools.calibrate [STUDIES]``, 150 small studies of each kind by default.
 
 Networks of a known law are sampled and judged again and again. Where theory is right, p is uniform: the table shows the
 Kolmogorov-Smirnov probability of that, the mean of p and the share below 0.01. Then all values of one observable are
@@ -24,7 +24,7 @@ from scipy import stats
 
 import mcnet
 
-STUDIES = 170
+STUDIES = 150
 SPOILED = 60
 """Studies that are judged again with values that are wrong."""
 
@@ -33,6 +33,7 @@ TANH = {"activation": "tanh", "weights": "gaussian", "depth": 3, "sigma_w2": 1.7
 RELU = {"activation": "relu", "weights": "gaussian", "depth": 3, "sigma_w2": 2.0, "sigma_b2": 0.0}
 HAAR = {**TANH, "activation": "gelu", "weights": "orthogonal", "sigma_w2": 2.0}
 SHARP = {**RELU, "weights": "orthogonal"}
+SHORT = {**TANH, "depth": 2}
 NEAR = {**TANH, **KERNEL, "depth": 2, "sigma_w2": 1.5, "sigma_b2": 0.0}
 FISHER = {**TANH, "outputs": 1}
 TWO = {**TANH, "outputs": 2}
@@ -81,11 +82,11 @@ KINDS = (
     Kind("kernel, relu, one input", {**RELU, **KERNEL}, SINGLE, (32, 64), 3000, {"ntk": {}}, "ntk"),
     Kind("kernel near the cut, c0 = 0.1", NEAR, {**PAIR, "c0": 0.1}, (50, 100, 200), 20_000, {"ntk": {}}, "ntk"),
     Kind("kernel near the cut, c0 = 0.3", NEAR, {**PAIR, "c0": 0.3}, (50, 100, 200), 20_000, {"ntk": {}}, "ntk"),
-    Kind("Fisher matrix, 20 fresh inputs", FISHER, FRESH, (32, 64, 128), 800, {"fim": {}}, "fim_lambda_max"),
+    Kind("Fisher matrix, 20 fresh inputs", FISHER, FRESH, (32, 64, 128), 400, {"fim": {}}, "fim_lambda_max"),
     Kind("Fisher matrix, 12 vectors of R^20", FISHER, VECTORS, (32, 64, 128), 800, {"fim": {}}, "fim_lambda_max"),
     Kind("Fisher matrix, two outputs", TWO, PAIR, (32, 64, 128), 400, {"ntk": {"blocks": "all"}, "fim": {}}, "ntk"),
     Kind("Jacobian, relu, orthogonal", SHARP, SINGLE, (30, 60), 300, {"jacobian": MOMENTS}, "jacobian_moment"),
-    Kind("Jacobian, tanh, limits", TANH, FIXED, (40, 80, 160), 60, {"jacobian": MOMENTS}, "jacobian_moment"),
+    Kind("Jacobian, tanh, limits", SHORT, FIXED, (30, 60, 120), 150, {"jacobian": MOMENTS}, "jacobian_moment"),
 )
 
 

@@ -12,7 +12,7 @@ from mcnet_analysis.predict.prediction import Predicted
 from mcnet_analysis.statistics import scaling
 from mcnet_analysis.statistics.estimate import Floats, Moments
 from mcnet_analysis.statistics.scaling import Fit
-from mcnet_analysis.statistics.verdict import Verdict, judge, with_outliers
+from mcnet_analysis.statistics.verdict import Verdict, judge, with_outliers, with_truncation
 from mcnet_analysis.study import Column, Family
 from numpy.typing import NDArray
 
@@ -204,7 +204,7 @@ def _whiten(
     predictions: Sequence[Predicted],
     scales: Scales,
 ) -> tuple[Verdict, Information]:
-    """Judge fitted coefficients: covariance = sum over widths of (weight weight^T) o Cov, plus truncation."""
+    """Judge fitted coefficients: covariance = sum over widths of (weight weight^T) o Cov, and truncation."""
     use = np.flatnonzero(np.isfinite(vector.deviation))
     if not use.size:
         return _with_others(judge([], np.empty((0, 0)), 0.0), vector), {}
@@ -218,7 +218,7 @@ def _whiten(
     patterns = deviations(vector.rows, weights, columns, measured, predictions[-1], scales)
     verdict = judge(
         vector.deviation[use],
-        covariance + np.diag(vector.truncation[use] ** 2),
+        with_truncation(covariance, vector.truncation[use]),
         free + 1.0,
         first=np.searchsorted(use, _one_of_each(vector.rows)).tolist(),
         patterns=np.array([pattern[use] for pattern in patterns.values()]).reshape(len(patterns), use.size),

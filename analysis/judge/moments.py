@@ -12,7 +12,7 @@ from mcnet_analysis.predict.spectra import SpectralKind, exact_moments, exact_ze
 from mcnet_analysis.statistics import scaling
 from mcnet_analysis.statistics.distance import LawTable
 from mcnet_analysis.statistics.estimate import Floats, Moments, moments
-from mcnet_analysis.statistics.verdict import Verdict, combine, judge
+from mcnet_analysis.statistics.verdict import Verdict, combine, judge, with_truncation
 from mcnet_analysis.study import Column, Family, Setting
 
 from mcnet.theory import jacobian, mean_field
@@ -209,7 +209,7 @@ def _limits(
     parts = [
         np.outer(weights[:, i], weights[:, i]) * m.covariance[np.ix_(at, at)] for i, (_, m, _) in enumerate(usable)
     ]
-    covariance = np.sum(parts, axis=0) + np.diag(fitted.truncation[:, 0] ** 2)
+    covariance = with_truncation(np.sum(parts, axis=0), fitted.truncation[:, 0])
     networks = min(m.networks for _, m, _ in usable)
     verdict = judge(deviation, covariance, networks, patterns=fitted.coefficient[:, 0][None])
     _say_what_is_left({i: rows[i] for i in np.flatnonzero(resolved).tolist()}, verdict)

@@ -97,6 +97,17 @@ def judge(
     return Verdict(chi2, p, p_value, usable[order], p == most, share * (seen**2).sum(axis=0))
 
 
+def with_truncation(covariance: Floats, truncation: Floats) -> Floats:
+    """Covariance of sampling noise, and of neglected orders of these standard deviations.
+
+    Neglected orders are functions of the same expansion as the noise is: they are taken to be correlated like it. As
+    independent errors they would swamp the differences of nearly equal deviations, and p would come out too large.
+    """
+    error = np.sqrt(np.diag(covariance))
+    ratio = np.divide(truncation, error, out=np.zeros_like(error), where=error > 0.0)
+    return np.asarray(covariance * (1.0 + np.outer(ratio, ratio)))
+
+
 def with_outliers(verdict: Verdict, z: ArrayLike, support: ArrayLike) -> Verdict:
     """A verdict that also sees deviations which did not enter, where they are far beyond chance.
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from mcnet_analysis.statistics.estimate import moments
 from mcnet_analysis.statistics.power import LEVEL, PROBABILITY, detectable
-from mcnet_analysis.statistics.verdict import combine, judge, pivoted_cholesky, with_outliers
+from mcnet_analysis.statistics.verdict import combine, judge, pivoted_cholesky, with_outliers, with_truncation
 from scipy import stats
 
 TRIALS = 400
@@ -162,3 +162,19 @@ def test_information_is_what_chi2_grows_by():
     seen = [judge(epsilon * pattern + root @ rng.normal(size=2), c, np.inf).p_value < LEVEL for _ in range(2000)]
     assert np.mean(seen) == pytest.approx(PROBABILITY, abs=5 * np.sqrt(0.09 / 2000))
     assert detectable(0.0, 2) == np.inf
+
+
+def test_neglected_orders_are_correlated_like_the_noise():
+    """Two layers that say the same to 1 %: the difference keeps its weight. The mutant: independent errors."""
+    rng = np.random.default_rng(28)
+    c = np.array([[1.0, 0.9, 0.5], [0.9, 1.0, 0.5], [0.5, 0.5, 1.0]])
+    truncation = np.full(3, 0.25)
+    assert with_truncation(c, truncation) == pytest.approx(c * (1 + 0.25**2), rel=1e-12)
+    root = np.linalg.cholesky(c)
+    draws = [root @ rng.normal(size=3) for _ in range(4 * TRIALS)]
+    right, mutant = (
+        np.mean([judge(d, covariance, np.inf).p_value for d in draws])
+        for covariance in (with_truncation(c, truncation), c + np.diag(truncation**2))
+    )
+    assert right < 0.54
+    assert mutant > 0.55
