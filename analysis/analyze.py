@@ -25,7 +25,7 @@ from mcnet_analysis.statistics.verdict import Verdict, combine
 from mcnet import files, plugins
 from mcnet.dataset import attributes as dataset_attributes
 from mcnet.dataset import plan
-from mcnet.errors import DataError, UsageError
+from mcnet.errors import DataError, DiskError, UsageError
 from mcnet.progress import counted
 
 if TYPE_CHECKING:
@@ -142,7 +142,11 @@ class Analysis:
         }
 
 
-def analyze(directory: str | os.PathLike[str] | xarray.DataTree, quiet: bool = True) -> dict[str, Any]:
+def analyze(
+    directory: str | os.PathLike[str] | xarray.DataTree,
+    quiet: bool = True,
+    out: str | os.PathLike[str] | None = None,
+) -> dict[str, Any]:
     """Fit and compare with theory; of a run also write ``analysis.json`` into its directory.
 
     Parameters
@@ -152,6 +156,8 @@ def analyze(directory: str | os.PathLike[str] | xarray.DataTree, quiet: bool = T
         written then).
     quiet : bool
         False: tell on stderr how far it is, where it takes long.
+    out : path, optional
+        Where to write instead: a file, or a folder for it.
 
     Returns
     -------
@@ -163,11 +169,13 @@ def analyze(directory: str | os.PathLike[str] | xarray.DataTree, quiet: bool = T
     ------
     DataError
         If there is no dataset that can be read, or what it says does not fit together.
+    DiskError
+        If the result cannot be written.
     """
     analysis = judged(directory, quiet)
     document = plain(analysis.document)
     if isinstance(directory, str | os.PathLike):
-        files.write(beside(directory, "analysis.json"), json.dumps(document, indent=1, allow_nan=False) + "\n")
+        publish(place_of(directory, "analysis.json", out), json.dumps(document, indent=1, allow_nan=False) + "\n")
     return dict(document)
 
 
@@ -198,6 +206,31 @@ def beside(path: str | os.PathLike[str], name: str) -> Path:
     if not place.is_file():
         return place / name
     return place.with_name(name if place.name == "dataset.h5" else f"{place.stem}.{name}")
+
+
+def place_of(path: str | os.PathLike[str], name: str, out: str | os.PathLike[str] | None) -> Path:
+    """Where a result goes: where the user says, or :func:`beside` what it is of."""
+    if out is None:
+        return beside(path, name)
+    chosen = Path(out)
+    if chosen.suffix == Path(name).suffix and not chosen.is_dir():
+        return chosen
+    files.make_folder(chosen, may_be_link=True)
+    return chosen / beside(path, name).name
+
+
+def publish(place: Path, text: str) -> None:
+    """Write a result.
+
+    Raises
+    ------
+    DiskError
+        If it cannot be written there.
+    """
+    try:
+        files.write(place, text)
+    except DiskError as error:
+        raise DiskError(f"{error} For another place: --out PATH.") from error
 
 
 def judge_directory(directory: str | os.PathLike[str], quiet: bool = True) -> Analysis:

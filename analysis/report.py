@@ -9,7 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from mcnet_analysis import plot
-from mcnet_analysis.analyze import Analysis, beside, judge_directory
+from mcnet_analysis.analyze import Analysis, beside, judge_directory, place_of, publish
 from mcnet_analysis.draw.all import drawings
 from mcnet_analysis.draw.laws import describe
 from mcnet_analysis.draw.sampling import sampling_table
@@ -42,7 +42,12 @@ _PROVENANCE = (
 )
 
 
-def write(directory: str | os.PathLike[str], quiet: bool = True, figures: str | None = None) -> Path:
+def write(
+    directory: str | os.PathLike[str],
+    quiet: bool = True,
+    figures: str | None = None,
+    out: str | os.PathLike[str] | None = None,
+) -> Path:
     """Analyse a run and write ``report.html`` into its directory.
 
     Parameters
@@ -53,6 +58,8 @@ def write(directory: str | os.PathLike[str], quiet: bool = True, figures: str | 
         False: tell on stderr how far it is, where it takes long.
     figures : str, optional
         ``svg``, ``png`` or ``pdf``: also write each figure into the folder ``figures`` beside the report.
+    out : path, optional
+        Where to write instead: a file, or a folder for it.
 
     Returns
     -------
@@ -63,12 +70,14 @@ def write(directory: str | os.PathLike[str], quiet: bool = True, figures: str | 
     ------
     DataError
         If there is no dataset that can be read, or what it says does not fit together.
+    DiskError
+        If the report cannot be written.
     """
     analysis = judge_directory(directory, quiet)
-    path = beside(directory, "report.html")
-    files.write(path, render(analysis))
+    path = place_of(directory, "report.html", out)
+    publish(path, render(analysis))
     if figures is not None:
-        folder = beside(directory, "figures")
+        folder = beside(directory, "figures") if out is None else path.with_name("figures")
         files.make_folder(folder)
         plot.save(analysis, folder, figures)
     return path

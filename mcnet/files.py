@@ -79,10 +79,10 @@ def listed(folder: str | Path) -> list[str]:
     """
     try:
         return os.listdir(folder)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise DiskError(f"{folder}: cannot be read: {error.strerror}.") from error
+        raise unreadable(folder, error) from error
 
 
 def commit(directory: Path, name: str, parts: Sequence[Part]) -> None:
@@ -209,10 +209,16 @@ def require_folder(path: Path) -> None:
     Raises
     ------
     DataError
+    DiskError
+        If the system does not let it be looked at.
     """
-    with contextlib.suppress(FileNotFoundError):
+    try:
         if not stat.S_ISDIR(path.lstat().st_mode):
             raise DataError(f"{path}: is a link or no folder. Give a directory that holds its own files.")
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def sync_directory(directory: Path) -> None:
@@ -250,6 +256,11 @@ def refusal(target: Path, error: OSError, needed: int | None = None) -> DiskErro
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskError(f"{target.parent}: disk full; {target.name}{amount} does not fit.")
     return DiskError(f"{target.parent}: {target.name}{amount} cannot be written: {error.strerror or error}.")
+
+
+def unreadable(path: str | Path, error: OSError) -> DiskError:
+    """What a disk that does not let something be read says, as an error of ours: nothing is known of what it holds."""
+    return DiskError(f"{path}: cannot be read: {error.strerror or error}.")
 
 
 def free_space(folder: Path) -> int:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from mcnet.errors import DataError, McnetError, Stopped, UsageError
+from mcnet.errors import DataError, DiskError, McnetError, Stopped, UsageError
 
 _INTERNAL = McnetError.exit_code
 
@@ -50,6 +50,12 @@ class _Commands(click.Group):
             else:
                 click.echo(str(error), err=True)
             sys.exit(error.exit_code)
+        except OSError as error:
+            if "--debug" in words:
+                traceback.print_exc()
+            place = f"{error.filename}: " if error.filename else ""
+            click.echo(f"{place}the system refuses: {error.strerror or error}", err=True)
+            sys.exit(DiskError.exit_code)
         except Exception as error:
             if "--debug" in words:
                 traceback.print_exc()
@@ -94,7 +100,17 @@ def _scenarios(_: click.Context, __: click.Parameter, begun: str) -> list[Any]:
 
 
 def _directory(function: Function) -> Function:
-    return click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))(function)
+    return click.argument("directory", metavar="DIR", type=click.Path(path_type=Path, readable=False))(function)
+
+
+def _results(function: Function) -> Function:
+    """Where results go, for directories that cannot be written to."""
+    return click.option(
+        "--out",
+        type=click.Path(path_type=Path, readable=False),
+        metavar="PATH",
+        help="Write there: a file, or a folder for it.",
+    )(function)
 
 
 def _print(result: Any, as_json: bool, text: Callable[[], str], quiet: bool = False) -> None:
@@ -188,7 +204,9 @@ def _machine(function: Function) -> Function:
 
 @main.command()
 @_study
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Directory of the run.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path, readable=False), metavar="DIR", help="Directory of the run."
+)
 @_machine
 @_quiet
 @_json
@@ -310,8 +328,16 @@ def verify(directory: Path, recompute: int, device: str, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("directories", metavar="DIR...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Directory of all shards.")
+@click.argument(
+    "directories", metavar="DIR...", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False)
+)
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, readable=False),
+    metavar="DIR",
+    help="Directory of all shards.",
+)
 @_quiet
 @_json
 @_debug
@@ -357,8 +383,14 @@ def pack(directory: Path, quiet: bool) -> None:
 
 
 @main.command()
-@click.argument("dataset", metavar="DATASET", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Directory of the new run.")
+@click.argument("dataset", metavar="DATASET", type=click.Path(path_type=Path, readable=False))
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, readable=False),
+    metavar="DIR",
+    help="Directory of the new run.",
+)
 @click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="A module that the run was made with.")
 @_machine
 @_quiet
@@ -384,8 +416,15 @@ def rerun(dataset: Path, out: Path, plugins: tuple[str, ...], quiet: bool, as_js
 
 
 @main.command()
-@click.argument("dataset", metavar="DATASET", type=click.Path(path_type=Path))
-@click.option("--zarr", "out", required=True, type=click.Path(path_type=Path), metavar="PATH", help="The new store.")
+@click.argument("dataset", metavar="DATASET", type=click.Path(path_type=Path, readable=False))
+@click.option(
+    "--zarr",
+    "out",
+    required=True,
+    type=click.Path(path_type=Path, readable=False),
+    metavar="PATH",
+    help="The new store.",
+)
 @_quiet
 @_debug
 def export(dataset: Path, out: Path, quiet: bool) -> None:
@@ -476,13 +515,15 @@ def inspect(directory: Path, point: str | None, variable: str | None, layer: int
 @_directory
 @click.option("--csv", "as_csv", is_flag=True, help="Also write comparisons.csv, coefficients.csv and fits.csv.")
 @click.option("--latex", is_flag=True, help="Also write the same tables for LaTeX.")
+@_results
 @_quiet
 @_json
 @_debug
-def analyze(directory: Path, as_csv: bool, latex: bool, quiet: bool, as_json: bool) -> None:
+def analyze(directory: Path, as_csv: bool, latex: bool, out: Path | None, quiet: bool, as_json: bool) -> None:
     """Fit and compare with theory.
 
-    Writes analysis.json into the directory; DIR may also be a dataset file. With --csv or --latex the tables too.
+    Writes analysis.json into the directory, or elsewhere with --out; DIR may also be a dataset file. With --csv or
+    --latex the tables too.
 
     \b
     Example:
@@ -490,26 +531,28 @@ def analyze(directory: Path, as_csv: bool, latex: bool, quiet: bool, as_json: bo
     """
     from mcnet_analysis import table
     from mcnet_analysis.analyze import analyze as analyze_run
-    from mcnet_analysis.analyze import beside
+    from mcnet_analysis.analyze import place_of
 
     from mcnet.commands.directory import analysis_text
 
-    result = analyze_run(directory, quiet)
+    result = analyze_run(directory, quiet, out)
     for wanted, as_tex in ((as_csv, False), (latex, True)):
         if wanted:
-            table.save(result, beside(directory, "analysis.json").parent, as_tex)
+            table.save(result, place_of(directory, "analysis.json", out).parent, as_tex)
     _print(result, as_json, lambda: analysis_text(result), quiet)
 
 
 @main.command()
 @_directory
 @click.option("--figures", type=click.Choice(("svg", "png", "pdf")), help="Also write each figure into DIR/figures.")
+@_results
 @_quiet
 @_debug
-def report(directory: Path, figures: str | None, quiet: bool) -> None:
+def report(directory: Path, figures: str | None, out: Path | None, quiet: bool) -> None:
     """Write report.html: figures and numbers.
 
-    One page with everything inside: verdict, figures, tables, provenance, scenario. DIR may also be a dataset file.
+    One page with everything inside: verdict, figures, tables, provenance, scenario. It goes into the directory, or
+    elsewhere with --out; DIR may also be a dataset file.
 
     \b
     Example:
@@ -517,7 +560,7 @@ def report(directory: Path, figures: str | None, quiet: bool) -> None:
     """
     from mcnet_analysis.report import write
 
-    path = write(directory, quiet, figures)
+    path = write(directory, quiet, figures, out)
     _print(str(path), False, lambda: str(path), quiet)
 
 

@@ -13,6 +13,7 @@ from mcnet.storage import directory as runfiles
 
 JOB_HOURS = 4.0  # about what a job of the array gets to do if nothing else is said
 MAX_JOBS = 64
+DISK_TRIES = 3  # restarts up to which a job that the disk refused is queued again
 _TIME = re.compile(r"(\d+-)?\d{1,3}(:\d{2}){0,2}")
 
 _SCRIPT = """\
@@ -31,7 +32,8 @@ _SCRIPT = """\
 
 srun {command}
 code=$?
-if [ "$code" -eq 75 ]; then
+# A disk that refuses (74) may be well again in a minute: such a job is queued again too, but not for ever.
+if [ "$code" -eq 75 ] || {{ [ "$code" -eq 74 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {tries} ]; }}; then
     scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$code"
@@ -102,5 +104,6 @@ def script(
         cpus=max(cpus, gpus),
         gpus=f"#SBATCH --gpus-per-task={gpus}\n" if gpus else "",
         time=time,
+        tries=DISK_TRIES,
         command=f'{shlex.join(words)} --part "$SLURM_ARRAY_TASK_ID/{jobs}"',
     )

@@ -153,8 +153,10 @@ def _text(path: Path) -> str | None:
         return files.read(path, MAX_BYTES).decode()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}).") from error
+    except OSError as error:
+        raise files.unreadable(path, error) from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is damaged ({error}).") from error
 
 
 def require_directory(directory: Path) -> None:

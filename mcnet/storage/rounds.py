@@ -34,7 +34,7 @@ def read(directory: Path) -> list[Round]:
         If one of them is missing or is none.
     """
     folder = directory / ROUNDS
-    names = sorted(path.name for path in folder.iterdir() if _NAME.fullmatch(path.name)) if folder.is_dir() else []
+    names = sorted(name for name in files.listed(folder) if _NAME.fullmatch(name))
     found = []
     for number, name in enumerate(names, 1):
         path = folder / name
@@ -42,8 +42,10 @@ def read(directory: Path) -> list[Round]:
             raise DataError(f"{folder / _name(number)}: is missing.")
         try:
             text = files.read(path, MAX_BYTES).decode()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path}: cannot be read ({error}).") from error
+        except OSError as error:
+            raise files.unreadable(path, error) from error
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}: is damaged ({error}).") from error
         content = unsealed(text, str(path))
         check(content, str(path), number)
         found.append(content)

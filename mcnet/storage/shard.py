@@ -240,6 +240,10 @@ def _open(path: str | Path) -> tuple[int, int]:
         raise
     except DataError as error:
         raise Damaged(str(error)) from error
+    except FileNotFoundError:
+        raise
+    except OSError as error:  # nothing is known of it: it is neither good nor damaged
+        raise files.unreadable(path, error) from error
 
 
 def _quality(text: bytes, path: str | Path) -> dict[str, Any]:

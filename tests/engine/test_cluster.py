@@ -214,7 +214,7 @@ def test_the_job_script(undisturbed: str, place: Path) -> None:
     tools = place / "tools"
     tools.mkdir()
     for name, does in (
-        ("srun", 'if [ "$STOP" ]; then exit 75; fi; exec "$@"'),
+        ("srun", 'if [ "$STOP" ]; then exit "$STOP"; fi; exec "$@"'),
         ("scontrol", 'echo "$@" > requeued'),
     ):
         (tools / name).write_text(f"#!/bin/bash\n{does}\n")
@@ -226,9 +226,12 @@ def test_the_job_script(undisturbed: str, place: Path) -> None:
         path = f"{tools}{os.pathsep}{os.environ['PATH']}"
         return subprocess.run(["bash", "job.sh"], env={**os.environ, "PATH": path, **slurm}).returncode
 
-    assert job(1, STOP="1") == 75
-    assert (place / "requeued").read_text() == "requeue 701\n"
-    (place / "requeued").unlink()
+    for code, restarts in ((75, 0), (75, 50), (74, 0), (74, 2)):
+        assert job(1, STOP=str(code), SLURM_RESTART_COUNT=str(restarts)) == code
+        assert (place / "requeued").read_text() == "requeue 701\n"
+        (place / "requeued").unlink()
+    for code, restarts in ((74, 3), (65, 0), (70, 0)):
+        assert job(1, STOP=str(code), SLURM_RESTART_COUNT=str(restarts)) == code
     assert [job(1), job(2)] == [0, 0]
     assert not (place / "requeued").exists()
     assert not (place / "evil").exists()
