@@ -102,12 +102,19 @@ def _nodes_of(activation: Activation, law: PairLaw) -> tuple[Array, Array]:
     rank = law.factor.shape[1]
     if rank == 0:
         return np.zeros((0, 1)), np.ones(1)
-    # rounded up in steps of 1/4 octave, so that layers near a fixed point share one grid
-    length = float(2.0 ** (np.ceil(4.0 * np.log2(law.lengths.max())) / 4.0))
-    resolution = nodes.resolution(activation, length)
+    if rank == 2 and not activation.kinks:  # the half sum moves u farther than the difference, or less
+        first, second = (nodes.resolution(activation, _rounded(law.factor[:, axis])) for axis in (0, 1))
+        return nodes.grid(first, second, nodes.has_parity(activation))
+    resolution = nodes.resolution(activation, _rounded(law.lengths))
     if rank == 1:
         return nodes.line(activation, resolution, law.factor[:, 0])
     return nodes.plane(activation, resolution, law.factor)
+
+
+def _rounded(lengths: Array) -> float:
+    """The largest, rounded up in steps of 1/4 octave: layers near a fixed point share one grid. At least 1/64."""
+    largest = max(float(np.abs(lengths).max()), 1.0 / 64.0)
+    return float(2.0 ** (np.ceil(4.0 * np.log2(largest)) / 4.0))
 
 
 def _hermite(z: Array) -> Array:

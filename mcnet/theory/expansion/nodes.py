@@ -62,7 +62,7 @@ def plane(activation: Activation, resolution: float, factor: Array) -> tuple[Arr
     against it.
     """
     if not activation.kinks:
-        return _grid(resolution)
+        return grid(resolution, resolution)
     kinks = np.array(activation.kinks)
     inner, outer = (0, 1) if abs(factor[0, 0]) >= abs(factor[0, 1]) else (1, 0)
     offset = kinks / factor[:, inner, None]  # (2, k): where the lines cross the inner axis
@@ -78,14 +78,30 @@ def plane(activation: Activation, resolution: float, factor: Array) -> tuple[Arr
     return z[:, inside], weight[inside]
 
 
-@lru_cache(maxsize=4)
-def _grid(step: float) -> tuple[Array, Array]:
-    count = int(np.ceil(CUT / step))
-    z = step * np.arange(-count, count + 1, dtype=np.float64)
-    one, two = (axis.ravel() for axis in np.meshgrid(z, z, indexing="ij"))
+@lru_cache(maxsize=16)
+def grid(first: float, second: float, half: bool = False) -> tuple[Array, Array]:
+    """Nodes (2, n) and weights (n,) of the trapezoidal rule with these steps; ``half``: for integrands even in z."""
+    axes = [step * np.arange(-count, count + 1.0) for step in (first, second) for count in [int(np.ceil(CUT / step))]]
+    one, two = (axis.ravel() for axis in np.meshgrid(*axes, indexing="ij"))
     inside = one * one + two * two < CUT**2
     nodes = np.stack([one[inside], two[inside]])
-    return nodes, step**2 * _density(nodes[0]) * _density(nodes[1])
+    weights = first * second * _density(nodes[0]) * _density(nodes[1])
+    if half:  # z and -z are as far from the ends; the middle is z = 0
+        middle = weights.size // 2
+        nodes, weights = nodes[:, middle:], 2.0 * weights[middle:]
+        weights[0] *= 0.5
+    return nodes, weights
+
+
+@lru_cache(maxsize=256)
+def has_parity(activation: Activation) -> bool:
+    """Whether phi is odd or even, to the last digits: then all products of two phi or two phi' are even in z."""
+    u = np.geomspace(1e-3, 30.0, 200)
+    with np.errstate(over="ignore", invalid="ignore"):
+        above, below = activation.phi(u), activation.phi(-u)
+        odd, even = np.abs(above + below), np.abs(above - below)
+    bound = 4.0 * np.finfo(np.float64).eps * np.abs(above)
+    return bool((odd <= bound).all() or (even <= bound).all())
 
 
 @lru_cache(maxsize=256)
