@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cache, partial
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -126,13 +127,32 @@ def _finite_width(point: Point, request: Request) -> dict[str, Any]:
         if not np.isfinite(entries[0][0].limit).any():
             notes[f"tangent kernel: {entries[0][0].why_not}"] = None
         else:
-            rows = [[_parts(entry, lambda part: float(part[0])) for entry in row] for row in entries]
-            found["ntk"] = {part: [[entry[part] for entry in row] for row in rows] for part in rows[0][0]}
+            found["ntk"] = _parts(_together(entries), lambda part: part.tolist())
+            if why := entries[0][0].why_not:
+                notes[f"tangent kernel: {why}"] = None
     return {**({"finite_width": found} if found else {}), "notes": list(notes)}
 
 
 _MOST_INPUTS = 8
 """Of more inputs the kernel of the first ones is shown."""
+
+
+def _together(entries: list[list[predictions.Curve]]) -> predictions.Curve:
+    """Curves of one value each as one of matrices."""
+
+    def matrix(read: Callable[[predictions.Curve], Any]) -> Any:
+        return np.array([[float(read(entry)[0]) for entry in row] for row in entries])
+
+    parts = [matrix(itemgetter(place)) for place in range(5)]
+    errors = None
+    if entries[0][0].errors is not None:
+        first, second, third = (matrix(partial(_error_of, place)) for place in range(3))
+        errors = (first, second, third)
+    return predictions.Curve(parts[0], parts[1], parts[2], parts[3], parts[4], errors=errors)
+
+
+def _error_of(place: int, entry: predictions.Curve) -> Any:
+    return np.array([np.nan]) if entry.errors is None else entry.errors[place]
 
 
 def _from_layer(first: int, part: Any) -> list[float]:

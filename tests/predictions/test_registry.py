@@ -14,7 +14,8 @@ from mcnet.commands import theory
 from mcnet.errors import UsageError
 from mcnet.observables.measure import measure
 from mcnet.point import Inputs, Point, frozen
-from mcnet.predictions import registry
+from mcnet.predictions import programs, registry
+from mcnet.programs.names import ProgramError
 from mcnet.request import Request
 from mcnet.theory import finite_width
 from tests.network_points import point
@@ -41,9 +42,12 @@ def test_the_program_of_a_dense_network_is_predicted_as_dense_theory_does(parame
     close = {"rtol": 1e-9}
 
     def by_program(name: str, inputs: tuple[int, ...]) -> Any:
-        found = registry._TABLE[name][-1](ensemble, inputs).limit  # asked last: of any architecture
-        np.testing.assert_allclose(predictions.predict(name, ensemble, inputs).limit, found, **close)
-        return found
+        found = registry._TABLE[name][-1](ensemble, inputs)  # asked last: of any architecture
+        by_hand = predictions.predict(name, ensemble, inputs)
+        np.testing.assert_allclose(by_hand.limit, found.limit, **close)
+        np.testing.assert_allclose(by_hand.a1, found.a1, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(by_hand.v1[1:], found.v1[1:], rtol=1e-6, atol=1e-9)
+        return found.limit
 
     np.testing.assert_allclose(by_program("q", (1,))[1:], known.q_limit[:, 1, 1], **close)
     np.testing.assert_allclose(by_program("q_hat", (0,)), known.q_hat_limit[:, 0, 0], **close)
@@ -88,7 +92,12 @@ def test_sampled_networks_have_the_limit_that_is_predicted(case: str) -> None:
             assert score(replace(made, sigma_w2=1.7 * 1.25)) > 4.0, name
 
 
-def test_what_is_not_predicted_says_why() -> None:
+def test_what_is_not_predicted_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*given: Any, **how: Any) -> Any:
+        raise ProgramError("no product of two vectors")
+
+    for name in ("limit", "expansion"):
+        monkeypatch.setattr(programs, name, refuse)
     gated = predictions.Ensemble.of(where("gru"))
     assert "product of two vectors" in predictions.predict("q_hat", gated, (0,)).why_not
     assert np.isnan(predictions.predict("q_hat", gated, (0,)).limit).all()
