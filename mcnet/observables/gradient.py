@@ -22,7 +22,10 @@ from mcnet.observables.sample import Sample
 from mcnet.point import Point
 from mcnet.variables import Variable
 
-_OUTPUTS = "sum over the units of a layer, mean over the outputs; 1 at the readout"
+_OUTPUTS = (
+    "sum over the units of a layer, mean over the outputs f = W h + b as the readout gives them, whatever "
+    "normalization the point has; 1 at the readout"
+)
 _PROBE = (
     "sum over the units of a layer; the error at h^depth is one random vector of mean square length 1 for all inputs"
 )

@@ -61,7 +61,8 @@ _SMALLEST = replace(
     dims=(),
     long_name="smallest eigenvalue of the empirical neural tangent kernel",
     symbol="lambda_min(Theta)",
-    definition="smallest of the C T eigenvalues of the kernel of all outputs and inputs",
+    definition="smallest of the C T eigenvalues of the kernel of all outputs and inputs; its error is about 1e-7 of "
+    "the largest eigenvalue in precision mixed and 1e-14 in float64, and what lies below that is rounding",
 )
 _FIM = Variable(
     name="fim_lambda_max",

@@ -23,6 +23,9 @@ from mcnet.theory.expansion.backward import backward_chain, backward_limits, fil
 from mcnet.theory.expansion.forward import correlation_statistics, forward_chain
 from mcnet.theory.expansion.pair_law import Array, from_basis, to_matrix, to_pairs
 
+MIXING = 32.0
+"""Width times the mean square turn of an eigenvector beyond which 1/M says nothing of its eigenvalue below M = 100."""
+
 
 @dataclass(frozen=True)
 class Coefficients:
@@ -52,7 +55,8 @@ class Coefficients:
     output_kurtosis : ndarray, shape (T,)
         M times the excess kurtosis E f^4 / (E f^2)^2 - 3 of an output.
     lambda_max_limit, lambda_max_mean : float, or None for one input
-        Largest eigenvalue of the T x T kernel; its coefficient is NaN where the two eigenvalues meet at M = infinity.
+        Largest eigenvalue of the T x T kernel; its coefficient is NaN where the noise mixes the two eigenvectors at
+        every width of use: mean square turn above :data:`MIXING` / M.
     """
 
     q_hat_limit: Array
@@ -225,7 +229,8 @@ def _largest_eigenvalue(limit: Array, shift: Array, covariance: Array) -> tuple[
     v, w = vectors[:, 1], vectors[:, 0]
     direct = np.array([v[0] ** 2, 2.0 * v[0] * v[1], v[1] ** 2]) @ shift
     mixing = np.array([v[0] * w[0], v[0] * w[1] + v[1] * w[0], v[1] * w[1]])
-    return float(values[1]), float(direct + mixing @ covariance @ mixing / gap)
+    turned = float(mixing @ covariance @ mixing)
+    return float(values[1]), float(direct + turned / gap) if turned <= MIXING * gap**2 else float("nan")
 
 
 def _checked_gram(gram: ArrayLike) -> Array:

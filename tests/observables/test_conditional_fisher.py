@@ -10,7 +10,10 @@ import pytest
 from network_points import PlainNetwork, measured, point
 from strict_backend import STRICT
 
+from mcnet.backend import get_backend
 from mcnet.observables.catalog import OBSERVABLES
+from mcnet.observables.measure import measure
+from mcnet.request import Request
 
 
 @pytest.mark.parametrize("case", [{}, {"dimension": 5, "train_biases": True}, {"weights": "orthogonal", "outputs": 2}])
@@ -69,3 +72,9 @@ def test_other_arrays_and_refusals() -> None:
         np.testing.assert_allclose(theirs[name], values, rtol=1e-9, err_msg=name)
     assert OBSERVABLES["conditional_fim"].samplers == ("explicit",)
     assert OBSERVABLES["conjugate_kernel"].check(point(1), {})
+
+
+def test_the_length_of_the_input_is_said_where_it_differs() -> None:
+    where = point(1, dimension=5)
+    parts = measure(where, Request({"conditional_fim": {}}, 1, "explicit", "mixed"), 0, 1, get_backend("cpu"))
+    assert all("q_hat_0 = |x|^2/M (M the width" in part.variable.definition for part in parts)

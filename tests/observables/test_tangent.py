@@ -14,10 +14,13 @@ from network_points import Array, PlainNetwork, measured, point
 from same_law import assert_same_law
 from strict_backend import STRICT
 
+from mcnet.backend import get_backend
 from mcnet.errors import McnetError
 from mcnet.networks import tangent
 from mcnet.observables import costs
 from mcnet.observables.catalog import OBSERVABLES
+from mcnet.observables.measure import measure
+from mcnet.request import Request
 
 NORMALIZATIONS: dict[str, Callable[[Array], Array]] = {  # of outputs (T, C)
     "none": lambda f: f,
@@ -231,3 +234,24 @@ def test_bins_need_a_histogram() -> None:
     for options in ({"bins": 7}, {"range": [1.0, 2.0]}, {"bins": 7, "spectrum": "histogram", "eigenvalues": False}):
         told = OBSERVABLES["ntk"].check(point(2, outputs=1), options)
         assert 'for spectrum = "histogram"' in told[0]
+
+
+def test_smallest_eigenvalues_are_as_precise_as_they_say() -> None:
+    """Mixed against double precision, close inputs included: errors below 1e-7 of the largest eigenvalue."""
+    for changes in ({"count": 8}, {"count": 40}):
+        where = point(changes["count"], width=64, depth=4, outputs=1)
+        seen = [
+            measured(where, "explicit", {"ntk": {"entries": False}}, 0, 30, precision=precision)
+            for precision in ("mixed", "float64")
+        ]
+        largest = seen[1]["ntk_eigenvalue"][:, 0]
+        assert np.max(np.abs(seen[0]["ntk_lambda_min"] - seen[1]["ntk_lambda_min"]) / largest) < 3e-7
+
+
+def test_variables_say_what_they_leave_out() -> None:
+    where = point(3, outputs=2, normalization="last-mean")
+    request = Request({"q_tilde": {}, "ntk": {}}, 1, "explicit", "mixed")
+    parts = measure(where, request, 0, 1, get_backend("cpu"))
+    found = {part.variable.name: part.variable for part in parts}
+    assert "whatever normalization" in found["q_tilde"].normalisation
+    assert "1e-7 of the largest eigenvalue in precision mixed" in found["ntk_lambda_min"].definition

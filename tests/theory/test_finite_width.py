@@ -334,6 +334,11 @@ def test_largest_eigenvalue_of_a_symmetric_pair() -> None:
     np.testing.assert_allclose(got.lambda_max_limit, got.ntk_limit[0].sum(), rtol=1e-12)
     # without an overlap the two eigenvalues meet, and the shift is not of order 1/M
     assert np.isnan(coefficients(np.eye(2), "tanh", "gaussian", 1.5, 0.0, 2, "ntk", False).lambda_max_mean)
+    # a gap of 1 % of the eigenvalue: a1 would be 85, and the shift at width 100 is nothing like 0.85
+    near = coefficients([[1.0, -0.3], [-0.3, 1.0]], "sin", "gaussian", 1.5, 0.1, 2, "ntk", True)
+    assert np.isnan(near.lambda_max_mean)
+    apart = coefficients([[1.0, 0.1], [0.1, 1.0]], "tanh", "gaussian", 1.5, 0.0, 2, "ntk", False)
+    assert apart.lambda_max_mean == pytest.approx(5.29, abs=0.01)
 
 
 def test_shapes() -> None:
