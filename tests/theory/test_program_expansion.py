@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from theory_programs import GRAM, dense, residual
 
-from mcnet import activations
+from mcnet import activations, architectures
 from mcnet.programs.names import ProgramError
 from mcnet.theory import finite_width, gaussian, program
 
@@ -415,3 +415,14 @@ def test_refusals() -> None:
                               parameters={"steps": 2, "tied": True}, sites=2**10)  # fmt: skip
     with pytest.raises(ProgramError, match="asked more than once"):
         found.mean("h2")
+
+
+def test_vectors_that_have_no_products_yet() -> None:
+    """Backward terms where a skip meets biases: finite, whatever was measured before."""
+    found = architectures.lookup("residual")
+    common = {"width": 100, "depth": 2, "outputs": 1, "activation": activations.get("tanh"), "sigma_w2": 1.5}
+    p = found.parameters({**common, "sigma_b2": 0.05, "weights": "gaussian", "readout": "gaussian"}, {})
+    made = program.expansion(
+        found.network, found.laws(p), [[1.0]], activation="tanh", parameters=p.mapping, sites=2**10
+    )
+    assert np.isfinite([made.backward.mean(("u", 1)).item(), made.ntk_mean.item(), made.ntk_variance.item()]).all()

@@ -12,6 +12,7 @@ group's normals; derivatives of means are means with the scores of the density, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -58,7 +59,7 @@ class Group:
             a = a * self.weights[:, None]
         if a.shape[-1] > 1:
             a = a * self.linear
-        return np.asarray(a.reshape(len(a), -1) @ b.reshape(len(b), -1).T)
+        return np.asarray(a.reshape(len(a), math.prod(a.shape[1:])) @ b.reshape(len(b), math.prod(b.shape[1:])).T)
 
 
 @dataclass(eq=False)
@@ -294,7 +295,7 @@ class Bank:
         for shape, rows in self._kept.get(("product", g), {}).items():
             count = np.searchsorted(rows.numbers[: rows.size], factors.shape[1])
             some = factors[:, rows.numbers[:count]]
-            total = total + (some @ rows.arrays[:count].reshape(count, -1)).reshape(-1, *shape)
+            total = total + (some @ rows.arrays[:count].reshape(count, math.prod(shape))).reshape(len(factors), *shape)
         return total
 
     def covariance(self, entries: Products) -> Floats:
