@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 import queue
 import signal
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from functools import cache
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -24,7 +26,7 @@ from uuid import uuid4
 from mcnet import errors
 from mcnet.engine.local import ATTEMPTS, ONE_THREAD, Done, Failed, Outcome
 from mcnet.engine.signals import SIGNALS
-from mcnet.errors import DataError, McnetError, UsageError
+from mcnet.errors import DataError, McnetError, Stopped, UsageError
 from mcnet.plan.plan import Plan
 from mcnet.plan.tasks import Task
 
@@ -37,6 +39,8 @@ WINDOW = 3  # tasks with each worker: one that it works on, two that keep it bus
 RETRIES = 2  # of a task that ends in an unexpected error
 _CONFIG = {
     "distributed.scheduler.allowed-failures": ATTEMPTS - 1,
+    "distributed.scheduler.http.routes": [],  # nothing is served without keys
+    "distributed.worker.http.routes": [],
     "distributed.worker.profile.enabled": False,  # what nobody looks at, many times a second
     "distributed.admin.tick.interval": "500ms",
     "distributed.admin.system-monitor.interval": "5s",
@@ -74,14 +78,41 @@ def on_dask(
     ------
     UsageError
         If Dask is not installed, or the scheduler cannot be reached.
+    Stopped
+        If the scheduler is gone.
     McnetError
-        What a worker says went wrong, or that the scheduler is gone.
+        What a worker says went wrong.
     """
     if importlib.util.find_spec("distributed") is None:
         raise UsageError('executor "dask" needs the library distributed. Install it with: pip install "mcnet[dask]"')
     connected = _own_cluster(workers) if scheduler is None else _given_cluster(scheduler)
-    with connected as client:
-        yield from _Window(client, directory, plan, device, say).work(tasks, stop)
+    with _without_logs(), connected as client:
+        try:
+            yield from _Window(client, directory, plan, device, say).work(tasks, stop)
+        except (_Gone, OSError, CancelledError) as error:  # whichever call of the client was the first to notice
+            raise Stopped(
+                "the Dask scheduler is gone; all committed shards are safe. Start one, then continue with: "
+                f"mcnet resume {directory} --executor dask"
+            ) from error
+
+
+class _Gone(Exception):
+    """A task was lost with its scheduler."""
+
+
+@contextlib.contextmanager
+def _without_logs() -> Iterator[None]:
+    """What the client has to say of a lost connection is told by us, in a sentence."""
+    import distributed  # noqa: F401  (it sets its handlers up)
+
+    levels = {handler: handler.level for handler in logging.getLogger("distributed").handlers}
+    for handler in levels:
+        handler.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for handler, level in levels.items():
+            handler.setLevel(level)
 
 
 @contextlib.contextmanager
@@ -106,12 +137,18 @@ def _own_cluster(workers: int) -> Iterator[Client]:
                 env=ONE_THREAD,
                 memory_limit=0,  # batches are sized by the plan; a worker must not be ended for one
                 dashboard_address=None,
-                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # what it serves all the same: on any free port
+                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # until it is closed: on any free port
                 silence_logs=50,  # what matters of the death of a worker is told by us
                 preload=[__name__],
             )
         stack.enter_context(cluster)
+        cluster.sync(_close_http, cluster.scheduler)
         yield stack.enter_context(Client(cluster, set_as_default=False))
+
+
+async def _close_http(node: Any) -> None:
+    """Close the port on which a scheduler or a worker tells its state to everybody, without keys."""
+    node.http_server.stop()
 
 
 @contextlib.contextmanager
@@ -228,7 +265,7 @@ class _Window:
                 return task, None
             raise errors.of_kind(what, told)
         if future.status != "error":
-            raise McnetError("the Dask scheduler is gone; all committed shards are safe.")
+            raise _Gone
         return task, Failed(task, _reason(future))
 
 
@@ -308,6 +345,8 @@ def _forget(run: str) -> None:
 
 
 def dask_setup(worker: Any) -> None:
-    """Called by Dask when a worker starts: signals that ask a run to stop are for the process that started it."""
+    """Called by Dask when a worker starts: signals that ask a run to stop are for the process that started it, and no
+    port is open to others."""
+    worker.http_server.stop()
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import psutil  # Dask needs it
 import pytest
 from studies import study
 
@@ -248,3 +251,55 @@ def test_job_scripts_that_are_refused(place: Path) -> None:
         script(place, "study.toml", time="1:00\n#SBATCH --evil")
     with pytest.raises(UsageError, match="control characters"):
         script(place / "a\nrm -rf x", "study.toml")
+
+
+def listening(pid: int) -> set[int]:
+    """Ports on which a process and its children wait for connections."""
+    processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    found: set[int] = set()
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found |= {each.laddr.port for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN}
+    return found
+
+
+def test_no_port_of_an_own_cluster_answers_without_a_key(place: Path) -> None:
+    run = subprocess.Popen(command(*RUN, *DASK, "--quiet"), stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wait_for(place, 4)
+    ports = listening(run.pid)
+    answers = {}
+    for port in ports:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            connection.settimeout(10)
+            with contextlib.suppress(ConnectionResetError):
+                answers[port] = connection.recv(100)
+    os.killpg(run.pid, signal.SIGINT)
+    _, told = run.communicate()
+    assert run.returncode in (0, 75), told
+    assert len(ports) >= 3  # scheduler, two nannies or workers: the question was put to someone
+    assert not [answer for answer in answers.values() if b"HTTP" in answer]
+
+
+def test_a_killed_scheduler_is_told_and_the_run_goes_on(undisturbed: str, place: Path) -> None:
+    cluster = subprocess.Popen(
+        [sys.executable, str(Path(__file__).resolve().parents[1] / "dask_cluster.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert cluster.stdout is not None
+    address = cluster.stdout.readline().strip()
+    words = command(*RUN, "--executor", "dask", "--scheduler", address)
+    run = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    wait_for(place, 4)
+    os.killpg(cluster.pid, signal.SIGKILL)
+    _, told = run.communicate()
+    cluster.communicate()
+    assert run.returncode == 75, told
+    assert "the Dask scheduler is gone; all committed shards are safe" in told
+    assert "Traceback" not in told
+    assert "fault of mcnet" not in told
+    driver.resume("run", workers=1, quiet=True)
+    assert digest(place / "run") == undisturbed
