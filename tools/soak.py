@@ -1,6 +1,7 @@
-"""Soak a run: ``python -m tools.soak SECONDS [FOLDER]``, an hour by default.
+"""Soak a run: ``python -m tools.soak SECONDS [FOLDER] [--without-faults]``, an hour by default.
 
-It begins with single bits that flip in a dataset and in a plan: none may change what is read without a word.
+It begins with faults that are planted in copies of the tree and must be found (:mod:`tools.soak_faults`), and with
+single bits that flip in a dataset and in a plan: none may change what is read without a word.
 
 Again and again three processes work on one directory while they are killed and told to stop, while the disk fills up or
 refuses writes, clocks jump, bits flip and pages are lost. Each time a last run must then end with code 0 and hold
@@ -30,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from mcnet import files
-from tools import soak_damage, soak_flips
+from tools import soak_damage, soak_faults, soak_flips
 from tools.soak_disk import Disk, enter_namespace
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,6 +40,7 @@ YEARS = 365 * 86400.0
 EXPECTED = {0: "finished", 75: "stopped by a signal", 74: "refused by the disk", 65: "damage found", -9: "killed"}
 EXPECTED[-15] = "stopped before it began"
 _SUBREAPER = 36
+WITHOUT_FAULTS = "--without-faults"
 CALM_SECONDS = 120.0  # for what is left of a run that nothing disturbs any more
 
 
@@ -54,10 +56,17 @@ def study(measure: dict[str, Any], widths: list[int], networks: int, batch: int)
     }
 
 
+def to_target(fixed: dict[str, Any], target: dict[str, Any]) -> dict[str, Any]:
+    """A study whose networks follow from a target, in rounds."""
+    sampling = {name: value for name, value in fixed["sampling"].items() if name != "networks"}
+    return {**fixed, "sampling": {**sampling, "target": target}}
+
+
 STUDIES = (
     study({"q": {}, "c": {}}, [8, 16], 240, 4),
     study({"q": {}, "c": {}}, [5, 8, 13], 150, 7),
     study({"q": {}, "jacobian": {"keep": "histogram", "moments": 2}}, [6, 10], 160, 4),
+    to_target(study({"c": {}}, [8, 16], 1, 4), {"observable": "c", "coefficient": "mean", "relative_error": 0.02}),
 )
 
 
@@ -297,8 +306,9 @@ class Soak:
 def main() -> None:
     """Soak for a time; tell the numbers."""
     mounted = enter_namespace()
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 3600.0
-    folder = Path(sys.argv[2]) if len(sys.argv) > 2 else ROOT / "data" / "runs" / "soak"
+    words = [word for word in sys.argv[1:] if word != WITHOUT_FAULTS]
+    seconds = float(words[0]) if words else 3600.0
+    folder = Path(words[1]) if len(words) > 1 else ROOT / "data" / "runs" / "soak"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     if not mounted:
@@ -308,6 +318,11 @@ def main() -> None:
     ctypes.CDLL(None).prctl(_SUBREAPER, 1)  # children of killed processes become ours
     seed = random.SystemRandom().randrange(2**32)
     soak = Soak(folder, mounted, seed)
+    if WITHOUT_FAULTS in sys.argv:
+        print("Without planted faults: whether this soak would find any is not known.")
+    else:
+        soak.tally.wrong += [f"{what}: {why}" for what, why in soak_faults.missed(folder / "faults").items()]
+        soak.tally.done["planted faults"] = len(soak_faults.FAULTS)
     soak.flips()
     began, told = time.monotonic(), 0.0
     while (passed := time.monotonic() - began) < seconds:
