@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from mcnet_analysis import study
+from mcnet_analysis import kept, study
 from mcnet_analysis.judge.family import Judged, judge_family
 from mcnet_analysis.judge.power import added, power_table, untested, weakness
 from mcnet_analysis.judge.power import judged as weighed
@@ -172,7 +172,8 @@ def analyze(
     DiskError
         If the result cannot be written.
     """
-    analysis = judged(directory, quiet)
+    keep = isinstance(directory, str | os.PathLike) and out is None
+    analysis = judge_directory(directory, quiet, keep=True) if keep else judged(directory, quiet)
     document = plain(analysis.document)
     if isinstance(directory, str | os.PathLike):
         publish(place_of(directory, "analysis.json", out), json.dumps(document, indent=1, allow_nan=False) + "\n")
@@ -233,8 +234,17 @@ def publish(place: Path, text: str) -> None:
         raise DiskError(f"{error} For another place: --out PATH.") from error
 
 
-def judge_directory(directory: str | os.PathLike[str], quiet: bool = True) -> Analysis:
-    """Open the dataset of a run directory and judge it.
+def judge_directory(directory: str | os.PathLike[str], quiet: bool = True, keep: bool = False) -> Analysis:
+    """Open the dataset of a run directory and judge it, or take the judgement that was kept of it.
+
+    Parameters
+    ----------
+    directory : path
+        Or a dataset file.
+    quiet : bool
+        False: tell on stderr how far it is, where it takes long.
+    keep : bool
+        Keep the result beside the dataset, for the next one who asks.
 
     Raises
     ------
@@ -248,7 +258,14 @@ def judge_directory(directory: str | os.PathLike[str], quiet: bool = True) -> An
     with open_dataset(Path(directory)) as tree:
         plugins.load_named(plan.plugin_names(tree, Path(directory)), str(directory))
         try:
-            return judge(tree, quiet)
+            place = beside(directory, kept.NAME)
+            analysis = kept.read(place, tree)
+            if analysis is not None:
+                return kept.with_values(analysis, tree)  # type: ignore[no-any-return]
+            analysis = judge(tree, quiet)
+            if keep:
+                kept.write(place, analysis, tree)
+            return analysis
         except OSError as error:
             raise DataError(f"{directory}: its dataset is damaged: HDF5 cannot read its numbers.") from error
         except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:

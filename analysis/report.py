@@ -73,7 +73,7 @@ def write(
     DiskError
         If the report cannot be written.
     """
-    analysis = judge_directory(directory, quiet)
+    analysis = judge_directory(directory, quiet, keep=out is None)
     path = place_of(directory, "report.html", out)
     publish(path, render(analysis))
     if figures is not None:

@@ -126,7 +126,7 @@ def _judge_kind(tree: xarray.DataTree, family: Family, laws: Laws, kind: Spectra
 def _point(tree: xarray.DataTree, setting: Setting, laws: Laws, kind: SpectralKind) -> PointSpectrum:
     prediction = laws.predict(kind, setting)
     table = prediction.table
-    values = _values(tree, setting, kind)
+    values = values_of(tree, setting, kind)
     counts, bounds = _histogram(tree, setting, kind)
     row: Row = {
         "observable": kind.name,
@@ -158,7 +158,7 @@ def _law_row(table: distance.LawTable) -> Row:
     }
 
 
-def _values(tree: xarray.DataTree, setting: Setting, kind: SpectralKind) -> Floats | None:
+def values_of(tree: xarray.DataTree, setting: Setting, kind: SpectralKind) -> Floats | None:
     """Eigenvalues (N, M) of the networks of a point, of as many as fit the memory."""
     if not _has(tree, kind.name, kind.values):
         return None

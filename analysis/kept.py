@@ -1,0 +1,184 @@
+"""An analysis as a file beside its dataset, so that a report after ``analyze`` does not analyse again.
+
+Numbers and names alone are written: a tree of plain values in JSON, arrays in an ``.npz`` without pickles. What is read
+is built from classes of this package only, and only if the dataset and the program are those that it was made with;
+otherwise, and where anything is wrong with the file, the dataset is analysed again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from mcnet_analysis.judge.spectra import PointSpectrum, values_of
+from mcnet_analysis.predict.spectra import KINDS, SpectralKind
+from mcnet_analysis.statistics.estimate import Moments
+
+import mcnet
+from mcnet import activations, files
+from mcnet.activations.table import Activation
+from mcnet.dataset import attributes
+from mcnet.errors import McnetError
+
+if TYPE_CHECKING:
+    import xarray
+
+NAME = "analysis.npz"
+MAX_BYTES = 2**30
+_ROOMS = ("mcnet_analysis.", "mcnet.theory.free.")
+"""Modules whose classes may be built."""
+
+_DROPPED = {(Moments, "covariance"), (PointSpectrum, "values")}
+"""Fields that no figure or table needs, or that are read from the dataset again."""
+
+
+@cache
+def program() -> str:
+    """Digest of the source that makes an analysis."""
+    digest = hashlib.sha256()
+    for package in (Path(mcnet.__file__).parent, Path(__file__).parent):
+        for path in sorted(package.rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def key(tree: xarray.DataTree) -> str:
+    """What an analysis depends on: the dataset, with the words in it, and the program."""
+    told = {str(name): str(value) for name, value in tree.attrs.items()}
+    return hashlib.sha256(json.dumps([told, program()], sort_keys=True).encode()).hexdigest()
+
+
+def write(path: Path, analysis: Any, tree: xarray.DataTree) -> None:
+    """Keep an analysis; where it cannot be written nothing is kept, and nothing said."""
+    writer = _Writer()
+    content = {"key": key(tree), "analysis": writer.plain(analysis)}
+    stream = io.BytesIO()
+    np.savez_compressed(stream, tree=np.frombuffer(json.dumps(content).encode(), np.uint8), **writer.arrays)
+    try:
+        files.write(path, stream.getvalue())
+    except (McnetError, OSError):
+        return
+
+
+def read(path: Path, tree: xarray.DataTree) -> Any:
+    """The analysis that was kept of this dataset by this program; None if there is none, or it cannot be read."""
+    try:
+        if not path.is_file() or path.stat().st_size > MAX_BYTES:
+            return None
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as found:
+            content = json.loads(found["tree"].tobytes())
+            if content["key"] != key(tree):
+                return None
+            return _Reader(found, tree).value(content["analysis"])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, zipfile.BadZipFile):
+        return None
+
+
+class _Writer:
+    """Values as JSON; arrays aside, objects that occur again by their number."""
+
+    def __init__(self) -> None:
+        self.arrays: dict[str, Any] = {}
+        self._numbers: dict[int, int] = {}
+        self._alive: list[Any] = []  # an id is one of a living object
+
+    def plain(self, value: Any) -> Any:
+        if value is None or (isinstance(value, bool | int | float | str) and type(value).__module__ == "builtins"):
+            return value
+        if isinstance(value, np.generic):
+            return value.item()
+        if isinstance(value, np.ndarray):
+            self.arrays[f"a{len(self.arrays)}"] = value
+            return {"array": len(self.arrays) - 1}
+        if isinstance(value, Activation):
+            return {"activation": value.label}
+        if isinstance(value, SpectralKind):
+            return {"kind": value.name}
+        if isinstance(value, Mapping):
+            return {"items": [[self.plain(k), self.plain(v)] for k, v in value.items()]}
+        if dataclasses.is_dataclass(value) or hasattr(value, "_fields"):
+            return self._object(value)
+        if isinstance(value, list | tuple):
+            return {type(value).__name__: [self.plain(item) for item in value]}
+        raise TypeError(f"{type(value).__name__}: cannot be kept")
+
+    def _object(self, value: Any) -> dict[str, Any]:
+        if id(value) in self._numbers:
+            return {"again": self._numbers[id(value)]}
+        self._numbers[id(value)] = len(self._numbers)
+        self._alive.append(value)
+        kind = type(value)
+        names = _names(kind)
+        parts = [None if (kind, name) in _DROPPED else self.plain(getattr(value, name)) for name in names]
+        return {"class": f"{kind.__module__}:{kind.__qualname__}", "parts": parts}
+
+
+def _names(kind: type) -> list[str]:
+    fields = getattr(kind, "_fields", None)
+    return list(fields) if fields is not None else [field.name for field in dataclasses.fields(kind)]
+
+
+class _Reader:
+    def __init__(self, arrays: Mapping[str, Any], tree: xarray.DataTree) -> None:
+        self._arrays = arrays
+        self._tree = tree
+        self._known = attributes.known_activations({str(name): value for name, value in tree.attrs.items()})
+        self._made: list[Any] = []
+
+    def value(self, plain: Any) -> Any:
+        if not isinstance(plain, dict):
+            return plain
+        (what, content), *more = plain.items()
+        if what == "array":
+            return self._arrays[f"a{int(content)}"]
+        if what == "activation":
+            return self._known.get(content) or activations.get(content)
+        if what == "kind":
+            return next(kind for kind in KINDS if kind.name == content)
+        if what == "items":
+            return {self.value(k): self.value(v) for k, v in content}
+        if what == "list":
+            return [self.value(item) for item in content]
+        if what == "tuple":
+            return tuple(self.value(item) for item in content)
+        if what == "again":
+            return self._made[int(content)]
+        if what == "class":
+            return self._object(content, more[0][1])
+        raise ValueError(f"{what}: is not known")
+
+    def _object(self, name: str, parts: Any) -> Any:
+        module, _, qualified = name.partition(":")
+        if not module.startswith(_ROOMS):
+            raise ValueError(f"{name}: is no class of an analysis")
+        kind = getattr(importlib.import_module(module), qualified)
+        if not isinstance(kind, type) or not (dataclasses.is_dataclass(kind) or hasattr(kind, "_fields")):
+            raise ValueError(f"{name}: is no class of an analysis")
+        place = len(self._made)
+        self._made.append(None)  # numbered before its parts, as it was written
+        given = {field: self.value(part) for field, part in zip(_names(kind), parts, strict=True)}
+        if kind is Moments:
+            given["covariance"] = np.empty((0, 0))
+        made = kind(**given)
+        self._made[place] = made
+        return made
+
+
+def with_values(analysis: Any, tree: xarray.DataTree) -> Any:
+    """The eigenvalues, which were not kept, read from the dataset again."""
+    families = []
+    for each in analysis.spectra:
+        points = tuple(
+            dataclasses.replace(point, values=values_of(tree, point.setting, each.kind)) for point in each.points
+        )
+        families.append(dataclasses.replace(each, points=points))
+    return dataclasses.replace(analysis, spectra=tuple(families))
