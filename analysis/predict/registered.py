@@ -17,7 +17,7 @@ def observables() -> dict[str, Observable]:
         if variable.per_shard or set(variable.dims) - {"input", "pair", "layer"}:
             continue
         first = 1 if "layer" in variable.dims else None
-        place = (variable.name, variable.group, first, variable.symbol)
+        place = (variable.name, variable.group, first, variable.symbol.removesuffix("^l"))
         found[variable.name] = Observable(*place, _itself, curve(variable.name))
     return found
 
