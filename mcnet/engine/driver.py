@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,7 +17,7 @@ from mcnet import plugins as plugin_modules
 from mcnet.engine import budget
 from mcnet.engine.adaptive import next_round, outcome
 from mcnet.engine.local import ATTEMPTS, Child, Failed, Outcome, in_process, processes
-from mcnet.engine.signals import StopRequest
+from mcnet.engine.signals import SIGNALS, StopRequest
 from mcnet.errors import DataError, DiskError, McnetError, Stopped, UsageError
 from mcnet.plan.plan import Plan, PlannedPoint, make_plan, plan_points
 from mcnet.plan.tasks import Task, order, parse_part
@@ -154,9 +155,16 @@ def pack(directory: str | os.PathLike[str]) -> dict[str, Any]:
     child.close()
     if answer is None:
         files.remove_stale(place)
-        raise DiskError(f"{place}: the dataset could not be written (its writer {child.ending()}).")
+        told = f"{place}: the dataset could not be written: its writer {child.ending()}."
+        if child.ending() in _KILLED:
+            raise Stopped(f"{told} All shards are safe. Say the command again; if it happens again, free some memory.")
+        raise DiskError(told)
     report: dict[str, Any] = answer[0]
     return report
+
+
+_KILLED = {f"was killed by signal {int(number)}" for number in (signal.SIGKILL, *SIGNALS)}
+"""What somebody did to a process, rather than the disk."""
 
 
 def sample(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mcnet import files
-from mcnet.errors import DataError, UsageError
+from mcnet.errors import DataError, Stopped, UsageError
 from mcnet.plan.tasks import Task, ranges
 from mcnet.storage import directory as runfiles
 from mcnet.storage import rounds, shard
@@ -140,7 +140,8 @@ def verify(directory: str | Path, recompute: int = 0, device: str = "auto") -> d
                 child.send("compare", Task(*tasks[name]))
                 answer = child.receive()
                 if answer is None:
-                    raise DataError(f"{place}: the worker that drew {shard.shard_name(*name)} again {child.ending()}.")
+                    told = f"{place}: the worker that drew {shard.shard_name(*name)} again {child.ending()}."
+                    raise Stopped(f"{told} Nothing is known of that shard; say the command again.")
                 found = Comparison(*answer[0])
                 differences.append(found.difference)
                 verdicts.append(repeat.verdict(found, plan.points[tasks[name].point_index], plan))
