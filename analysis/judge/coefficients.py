@@ -220,6 +220,7 @@ def _whiten(
         vector.deviation[use],
         with_truncation(covariance, vector.truncation[use]),
         free + 1.0,
+        support=vector.support[use],
         first=np.searchsorted(use, _one_of_each(vector.rows)).tolist(),
         patterns=np.array([pattern[use] for pattern in patterns.values()]).reshape(len(patterns), use.size),
     )

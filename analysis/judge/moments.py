@@ -149,7 +149,7 @@ def _exact(setting: Setting, m: Moments, heavy: float) -> tuple[list[Row], Verdi
     deviation[list(trusted)] = (seen - predicted)[list(trusted)]
     scaled = np.nan_to_num(np.concatenate([m.mean, 2.0 * m.variance]))
     scaled[[p - 1, 2 * p - 1]] = 0.0  # the share of zeros has no scale
-    verdict = judge(deviation, m.covariance, m.networks, patterns=scaled[None])
+    verdict = judge(deviation, m.covariance, m.networks, patterns=scaled[None], support=support)
     _say_what_is_left(trusted, verdict)
     return list(rows.values()), verdict
 
@@ -211,7 +211,7 @@ def _limits(
     ]
     covariance = with_truncation(np.sum(parts, axis=0), fitted.truncation[:, 0])
     networks = min(m.networks for _, m, _ in usable)
-    verdict = judge(deviation, covariance, networks, patterns=fitted.coefficient[:, 0][None])
+    verdict = judge(deviation, covariance, networks, patterns=fitted.coefficient[:, 0][None], support=support)
     _say_what_is_left({i: rows[i] for i in np.flatnonzero(resolved).tolist()}, verdict)
     return list(rows.values()), verdict
 

@@ -52,12 +52,13 @@ def deviations(
     names = np.array([column.observable for column in columns])
     means, variances = np.array([m.mean for m in measured]), np.array([m.variance for m in measured])
     of_means, of_variances = (weights[:s] * means.T).sum(axis=1), (weights[s:] * variances.T).sum(axis=1)
-    a1 = np.array([j in rows and rows[j]["statistic"] == "a1" for j in range(s)])
+    weighed = np.array([j in rows and rows[j]["statistic"] == "a1" for j in range(s)])
+    a1 = weighed & (np.abs(np.nan_to_num(predicted.a1)) > 1e-9 * scales.mean)  # else it is zero, to rounding
     nothing = np.zeros(s)
     kinds = {
         "values": np.concatenate([of_means, 2.0 * of_variances]),
         "a1": np.concatenate([np.where(a1, predicted.a1, 0.0), nothing]),
-        "shift": np.concatenate([np.where(a1, scales.mean, 0.0), nothing]),
+        "shift": np.concatenate([np.where(weighed, scales.mean, 0.0), nothing]),
         "v1": np.concatenate([nothing, predicted.v1]),
     }
     judged = np.array([j in rows for j in range(2 * s)])

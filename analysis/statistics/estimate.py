@@ -15,6 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 Reader = Callable[[int, int], Floats]
 
+MEAN_SHARE, VARIANCE_SHARE = 3.0, 15.0
+"""Networks of a normal law behind one effective network of the error of a mean and of a variance."""
+
 _IN_MEMORY = 2**26  # values (512 MiB); a larger sample is read block by block, three times
 
 
@@ -34,7 +37,8 @@ class Moments(NamedTuple):
         Standard errors by the delete-one jackknife. NaN for fewer than 2 or 3 networks.
     mean_support, variance_support : (p,)
         Effective number of networks behind the error itself, (sum w)^2 / sum w^2 with w the squared influence of a
-        network: N/3 and N/15 for a normal law, a few for a heavy tail whatever N is. Then the error means little.
+        network: N/3 and N/15 for a normal law, a few for a heavy tail whatever N is. Then the error means little. More
+        than of a normal law is not believed: it says that the sample has no tail, which a small one often has not.
     joint : (s,) int
         Columns whose joint covariance was asked for.
     covariance : (2s, 2s)
@@ -142,8 +146,8 @@ def moments(
         variance=variance,
         mean_error=np.sqrt(_divide(variance, count)),
         variance_error=np.sqrt(_divide(variance_of_square, count)) * _divide(count, count - 2),
-        mean_support=_divide(square**2, fourth),
-        variance_support=_divide(influence**2, influence_square),
+        mean_support=np.minimum(_divide(square**2, fourth), count / MEAN_SHARE),
+        variance_support=np.minimum(_divide(influence**2, influence_square), count / VARIANCE_SHARE),
         joint=chosen,
         covariance=product / (n * (n - 1.0)) if n > 2 else np.full_like(product, np.nan),
     )

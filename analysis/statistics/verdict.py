@@ -48,6 +48,7 @@ def judge(
     cut: float = CONDITIONAL_VARIANCE,
     patterns: ArrayLike | None = None,
     first: Sequence[int] = (),
+    support: ArrayLike | None = None,
 ) -> Verdict:
     """Judge correlated deviations whose covariance was estimated from a number of networks.
 
@@ -65,6 +66,8 @@ def judge(
         Deviations that theory could have, for :attr:`Verdict.information`.
     first : sequence of int
         Deviations that are asked first, in this order.
+    support : (p,), optional
+        Effective number of networks behind the error of each deviation; a third of them for the mean of a normal law.
 
     Notes
     -----
@@ -74,7 +77,8 @@ def judge(
     chosen; none whose variance falls below `cut` then, and at most networks/10. The choice looks at the covariance
     only, never at the deviations.
 
-    With nu = networks - 1 degrees of freedom, T^2 = d^T C^-1 d follows Hotelling's law; its exact probability (F
+    With nu = networks - 1 degrees of freedom (at most three times the mean support less one: the error of a variance,
+    or of a heavy tail, is known less well), T^2 = d^T C^-1 d follows Hotelling's law; its exact probability (F
     distribution) is turned into the chi-square of the same probability, so that groups add up. The leading effect is
     the factor (nu - p - 1)/nu on T^2.
     """
@@ -91,6 +95,9 @@ def judge(
     if p == 0:
         return Verdict(0.0, 0, float("nan"), np.empty(0, dtype=np.intp), most == 0, np.zeros(len(wrong)))
     scores = np.linalg.solve(factor, (d[usable] / error)[order])
+    if support is not None:
+        behind = 3.0 * float(np.mean(np.asarray(support, dtype=np.float64)[usable[order]]))
+        networks = max(min(networks, behind), p + 2.0)
     chi2, p_value = _hotelling(float(scores @ scores), p, networks - 1.0)
     seen = np.linalg.solve(factor, (wrong[:, usable] / error)[:, order].T)  # (dof, k)
     share = max(networks - p - 2.0, 1.0) / max(networks - 1.0, 1.0) if np.isfinite(networks) else 1.0
