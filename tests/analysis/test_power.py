@@ -1,4 +1,4 @@
-"""What a verdict could have seen: said beside it, true of studies that are wrong by so much, and no agreement without."""
+"""What a verdict could have seen: said beside it, true of studies that are wrong by so much; none is no agreement."""
 
 from __future__ import annotations
 
