@@ -141,6 +141,35 @@ def stacked(parts: Sequence[Quantity]) -> Quantity:
     return Quantity(values, np.concatenate(responses), np.concatenate([one.shift for one in parts]))
 
 
+def block(q: Quantity, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Quantity:
+    """Some rows and columns of a matrix."""
+    return q.taken(rows[:, None] * q.shape[1] + columns[None, :])
+
+
+def bordered(old: Quantity, cross: Quantity, own: Quantity) -> Quantity:
+    """[[old, cross], [cross^T, own]]."""
+    k, j = cross.shape
+    index = np.zeros((k + j, k + j), np.intp)
+    index[:k, :k] = np.arange(k * k).reshape(k, k)
+    index[:k, k:] = k * k + np.arange(k * j).reshape(k, j)
+    index[k:, :k] = index[:k, k:].T
+    index[k:, k:] = k * k + k * j + np.arange(j * j).reshape(j, j)
+    return stacked([old, cross, own]).taken(index)
+
+
+def beside(a: Quantity, b: Quantity) -> Quantity:
+    """Columns of both."""
+    rows, first, second = a.shape[0], a.shape[1], b.shape[1]
+    index = np.concatenate(
+        [
+            np.arange(rows * first).reshape(rows, first),
+            rows * first + np.arange(rows * second).reshape(rows, second),
+        ],
+        axis=1,
+    )
+    return stacked([a, b]).taken(index)
+
+
 # ------------------------------------------------------------ Taylor series of second order
 
 

@@ -295,7 +295,8 @@ class Bank:
         for shape, rows in self._kept.get(("product", g), {}).items():
             count = np.searchsorted(rows.numbers[: rows.size], factors.shape[1])
             some = factors[:, rows.numbers[:count]]
-            total = total + (some @ rows.arrays[:count].reshape(count, math.prod(shape))).reshape(len(factors), *shape)
+            flat = rows.arrays[:count].reshape(count, math.prod(shape))
+            total = total + (some @ flat).reshape(len(factors), *shape)
         return total
 
     def covariance(self, entries: Products) -> Floats:
