@@ -21,7 +21,7 @@ from mcnet.predictions.registry import Curve, Predictor, Unknown, curve, registe
 from mcnet.programs.counted import Counted
 from mcnet.programs.names import INPUT, ProgramError
 from mcnet.programs.parameters import Parameters, called
-from mcnet.theory.program import Expansion, Limit, expansion, limit
+from mcnet.theory.program import Expansion, Limit, Population, expansion, limit
 
 Floats = NDArray[np.float64]
 Parts = tuple[Floats, Floats, Floats, tuple[Floats, Floats, Floats] | None]
@@ -37,14 +37,14 @@ class Theory:
 
     Attributes
     ----------
-    limit : Limit or None
+    limit : Limit, Population or None
         None where it needs the sites of the expansion.
     expansion : Expansion or None
     why_not : str
         Why there is no expansion.
     """
 
-    limit: Limit | None
+    limit: Limit | Population | None
     expansion: Expansion | None
     why_not: str
 
@@ -171,8 +171,8 @@ def _statistics(found: Theory, family: Callable[[Expansion], Any], plain: Any, n
             if found.limit is None:
                 raise
             reason = f"{_NO_TERMS}: {error}"
-    at = np.asarray(plain(found.limit, name))
-    return [at, *[np.full_like(at, np.nan)] * 2, *[np.zeros_like(at)] * 3], reason
+    at, error = plain(found.limit, name)
+    return [at, *[np.full_like(at, np.nan)] * 2, error, *[np.zeros_like(at)] * 2], reason
 
 
 _NO_TERMS = "the expansion of this program has no 1/M terms here"
@@ -190,19 +190,23 @@ def _curve(found: tuple[Parts, str]) -> Curve:
     return curve(limits, a1, v1, why_not=why)._replace(errors=errors)
 
 
+def _gram(found: Limit | Population, name: Any) -> tuple[Floats, Floats]:
+    return found.gram(name), found.error(name)
+
+
 def _length(letter: str) -> Predictor:
     def predictor(ensemble: Ensemble, inputs: tuple[int, ...]) -> Curve:
-        return _curve(_layers(ensemble, inputs, letter, lambda found: found, lambda found, name: found.gram(name)))
+        return _curve(_layers(ensemble, inputs, letter, lambda found: found, _gram))
 
     return predictor
 
 
 def _correlation(ensemble: Ensemble, inputs: tuple[int, ...]) -> Curve:
-    def cosines(found: Limit, name: Any) -> Floats:
-        gram = found.gram(name)
+    def cosines(found: Limit | Population, name: Any) -> tuple[Floats, Floats]:
+        gram, error = _gram(found, name)
         size = np.sqrt(np.diagonal(gram))
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(gram / np.outer(size, size))
+            return np.asarray(gram / np.outer(size, size)), np.asarray(error / np.outer(size, size))
 
     return _curve(_layers(ensemble, inputs, "u", lambda found: found.correlation, cosines))
 
@@ -212,9 +216,11 @@ def _gradient(ensemble: Ensemble, inputs: tuple[int, ...]) -> Curve:
     point = ensemble.point
     if point.output_normalization != "none":
         raise Unknown(f"there is no theory of gradients under normalization {point.normalization}")
-    found = _curve(
-        _layers(ensemble, inputs, "u", lambda found: found.backward, lambda found, name: found.backward(name))
-    )
+
+    def cotangents(found: Limit | Population, name: Any) -> tuple[Floats, Floats]:
+        return found.backward(name), found.error(name, backward=True)
+
+    found = _curve(_layers(ensemble, inputs, "u", lambda found: found.backward, cotangents))
     parts = [np.concatenate([[np.nan], part[1:]]) for part in found[:3]]
     if point.outputs is None:
         parts[1:] = [np.full_like(parts[0], np.nan)] * 2
@@ -265,11 +271,13 @@ def _limit_of_kernel(found: Theory, ensemble: Ensemble) -> list[Floats]:
     point = ensemble.point
     standard = point.parameterization == "standard"
     assert found.limit is not None
-    theta = found.limit.tangent_kernel(point.parameterization, point.train_biases and not standard)
+    how = (point.parameterization, point.train_biases and not standard)
+    theta, error = found.limit.tangent_kernel(*how), found.limit.tangent_kernel_error(*how)
     if standard:
         reads = _reads_width(point, ensemble.program) or point.inputs.dimension != point.width
-        theta = theta / (point.width if reads else WIDTH)
-    return [theta, *[np.full_like(theta, np.nan)] * 2, *[np.zeros_like(theta)] * 3]
+        unit = point.width if reads else WIDTH
+        theta, error = theta / unit, error / unit
+    return [theta, *[np.full_like(theta, np.nan)] * 2, error, *[np.zeros_like(theta)] * 2]
 
 
 def _kernel_entry(ensemble: Ensemble, inputs: tuple[int, ...]) -> Curve:

@@ -407,7 +407,7 @@ def test_refusals() -> None:
 
     with pytest.raises(ProgramError, match="does not have the width"):
         program.expansion(wide, laws, GRAM, activation="tanh").mean("ntk")
-    with pytest.raises(ProgramError, match="batch_norm"):
+    with pytest.raises(ProgramError, match="fewer than 6 inputs"):
         program.expansion(normed, laws, GRAM, activation="tanh").mean("ntk")
     with pytest.raises(ProgramError, match='weights "uniform"'):
         program.expansion(dense, laws, GRAM, activation="tanh", weights="uniform", parameters={"depth": 1}).mean("h1")

@@ -2,5 +2,6 @@
 
 from mcnet.theory.program.expansions import Expansion, expansion
 from mcnet.theory.program.limits import Limit, limit
+from mcnet.theory.program.population import Population
 
-__all__ = ["Expansion", "Limit", "expansion", "limit"]
+__all__ = ["Expansion", "Limit", "Population", "expansion", "limit"]

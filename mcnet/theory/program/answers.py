@@ -265,7 +265,9 @@ class Answers:
             fresh.append(sites.at(g, z))
             one = share**0.5 * sites.gram(x, fresh[-1])
             x_fresh = one if x_fresh is None else x_fresh + one
-        bias = sites.noise.new(np.eye(len(kept))).reshaped(1, len(kept))
+        bias = Quantity.constant(np.zeros((1, len(kept))))
+        if sites.expanded:
+            bias = sites.noise.new(np.eye(len(kept))).reshaped(1, len(kept))
         u_old = state.told if state.d is not None else Quantity.constant(np.zeros((state.gram.shape[0], 0)))
 
         def coefficients(

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from mcnet.activations import Activation
 from mcnet.programs.axes import Axes, joint_axes
-from mcnet.programs.names import READOUT, Key, ProgramError, text_of
+from mcnet.programs.names import INPUT, READOUT, Key, ProgramError, text_of
 from mcnet.programs.parameters import Law, Laws, Parameters
 from mcnet.programs.vocabulary import AbstractInterpreter, AbstractVector, Asked, Matrix
-from mcnet.theory.program import conditioning, layout
+from mcnet.theory.program import conditioning, layout, normalizing
 from mcnet.theory.program.answers import Answers
+from mcnet.theory.program.infinite_width import attention_strength
 from mcnet.theory.program.jets import Jet, Sites
 from mcnet.theory.program.normals import Mixed, Split, Together
 from mcnet.theory.program.quantities import Quantity, Taylor, cholesky, inverse, smooth
@@ -78,11 +79,17 @@ class SitesInterpreter(AbstractInterpreter):
     interpretation = "expansion"
 
     def __init__(
-        self, parameters: Parameters, laws: Laws, inputs: int, normals: Split | Together, by_weight: bool
+        self,
+        parameters: Parameters,
+        laws: Laws,
+        inputs: int,
+        normals: Split | Together,
+        by_weight: bool,
+        expanded: bool = True,
     ) -> None:
         super().__init__(parameters, parameters.width)
         self.laws, self.inputs, self.normals = laws, inputs, normals
-        self.sites = Sites(normals.groups, isinstance(normals, Together))
+        self.sites = Sites(normals.groups, isinstance(normals, Together), expanded)
         self.matrix = Answers(self.sites, normals, by_weight)
         self.activations: set[Activation] = set()
         self.tape: list[Vector] = []
@@ -272,7 +279,7 @@ class SitesInterpreter(AbstractInterpreter):
 
     def _concat(self, vectors: list[Any]) -> Vector:
         fan = sum(v.units for v in vectors)
-        if any(v.units != self.width for v in vectors):
+        if self.sites.expanded and any(v.units != self.width for v in vectors):
             raise ProgramError(
                 "expansion: concat of vectors that do not have the width; all layers must be equally wide"
             )
@@ -282,6 +289,43 @@ class SitesInterpreter(AbstractInterpreter):
             return [[one] for one in c]
 
         return self._keep(vectors[0].axes, fan, fan, parts, vectors, pull)
+
+    def _layer_norm(self, v: Any, epsilon: float) -> Vector:
+        found = [normalizing.layer_norm(self.sites, part, epsilon) for part in self._only(v, "layer_norm")]
+        return self._normed(v, found)
+
+    def _batch_norm(self, v: Any, epsilon: float) -> Vector:
+        (part,) = self._only(v, "batch_norm")
+        self._needs_one_group([part])
+        count = v.axes[INPUT]
+        mean = layout.along(np.full((count, count), 1.0 / count), v.axes, INPUT)
+        return self._normed(v, [normalizing.batch_norm(self.sites, part, mean, epsilon)])
+
+    def _only(self, v: Vector, operation: str) -> list[Jet]:
+        """The one part of a vector."""
+        if len(self.parts(v)) > 1:
+            raise ProgramError(f"expansion: {operation} of vectors put side by side")
+        return [part for _, part in self.parts(v)]
+
+    def _normed(self, v: Vector, found: list[tuple[Jet, normalizing.Back]]) -> Vector:
+        ((value, back),) = found
+
+        def pull(c: Cotangent) -> list[Cotangent]:
+            return [[back(c[0], layout.places(v.axes, self.alone, self.functionals))]]
+
+        return self._keep(v.axes, v.units, v.fan, ((1.0, value),), [v], pull)
+
+    def _attention(self, query: Any, key: Any, value: Any, axis: str, scale: float) -> Vector:
+        strength = attention_strength(scale, query.units)
+        parts = [part for v in (query, key, value) for part in self._only(v, "attention")]
+        size = value.axes[axis]
+        others = layout.along(np.ones((size, size)), value.axes, axis) > 0.0
+        mixed, back = normalizing.attention(self.sites, parts[0], parts[1], parts[2], others, strength)
+
+        def pull(c: Cotangent) -> list[Cotangent]:
+            return [[one] for one in back(c[0], layout.places(value.axes, self.alone, self.functionals))]
+
+        return self._keep(value.axes, value.units, value.fan, ((1.0, mixed),), [query, key, value], pull)
 
     def _draw(self, key: Key, variance: float, axes: Axes) -> Vector:
         g, z = self.normals.answers(key, np.eye(layout.size_of(axes)))
@@ -316,7 +360,7 @@ class SitesInterpreter(AbstractInterpreter):
                 raise ProgramError("expansion: the readout must be Gaussian")
             made = self._keep(v.axes, matrix.units, matrix.units, (), [v], lambda c: [self._from_readout(law, v)], True)
         else:
-            if matrix.units != self.width:
+            if self.sites.expanded and matrix.units != self.width:
                 raise ProgramError(f'expansion: the matrix "{text_of(key)}" does not have the width; all layers must')
             answer = self.matrix.answer(key, law, self._question(v), self.question_gram(v, v))
             parts = ((1.0, answer),)

@@ -1,7 +1,7 @@
 """The interpretation of a program at infinite width: Gram matrices forward and backward, the tangent kernel.
 
 Its vectors are fields (:mod:`mcnet.theory.program.fields`); a backward pass follows the tape of the program with the
-same fields. Not covered are functions of vectors that are not Gaussian, products, normalisation and attention.
+same fields. Not covered are functions of vectors that are not Gaussian, products and batch norm.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mcnet.activations import Activation
 from mcnet.programs.axes import Axes, joint_axes
-from mcnet.programs.names import Key, ProgramError
+from mcnet.programs.names import INPUT, Key, ProgramError
 from mcnet.programs.parameters import Law, Laws, Parameters
 from mcnet.programs.vocabulary import AbstractInterpreter, AbstractVector, Asked, Matrix
 from mcnet.theory.program import layout
@@ -233,6 +233,9 @@ class LimitInterpreter(AbstractInterpreter):
 
         return self._keep(v.axes, v.units * len(taps), v.fan, parts, [v], pull)
 
+    def _batch_norm(self, v: Any, epsilon: float) -> Any:
+        raise NeedsPopulation(self._sentence("batch_norm"))
+
     def _concat(self, vectors: list[Any]) -> Vector:
         fan = sum(v.units for v in vectors)
         parts = tuple(Part(part.units / fan, part.units, part.field) for v in vectors for part in v.parts)
@@ -246,14 +249,44 @@ class LimitInterpreter(AbstractInterpreter):
 
         return self._keep(vectors[0].axes, fan, fan, parts, vectors, pull)
 
-    def _batch_norm(self, v: Any, epsilon: float) -> Any:
-        raise NeedsPopulation(self._sentence("batch_norm"))
+    def _layer_norm(self, v: Any, epsilon: float) -> Vector:
+        """Means over the units are numbers; what a cotangent loses along 1 and the vector itself is of order 1/M."""
+        if len(v.parts) > 1:
+            raise ProgramError("limit: layer_norm of vectors put side by side")
+        algebra, field = self.algebra, v.parts[0].field
+        variance = algebra.variances(field) + epsilon
+        if not (variance > 0.0).all():
+            raise ProgramError("limit: layer_norm of a vector of variance zero")
+        scale = variance**-0.5
+        unit = algebra.sum([(np.diag(scale), field)], -scale * field.mean)
 
-    def _layer_norm(self, v: Any, epsilon: float) -> Any:
-        raise NeedsPopulation(self._sentence("layer_norm"))
+        def pull(c: Cotangent) -> list[Cotangent]:
+            places = layout.places(v.axes, self._alone, self._functionals)
+            return [[algebra.sum([(np.diag(scale[places]), one)]) for one in c]]
 
-    def _attention(self, query: Any, key: Any, value: Any, axis: str, scale: float) -> Any:
-        raise NeedsPopulation(self._sentence("attention"))
+        return self._keep(v.axes, v.units, v.fan, (Part(1.0, v.units, unit),), [v], pull)
+
+    def _attention(self, query: Any, key: Any, value: Any, axis: str, scale: float) -> Vector:
+        """Scores are numbers; cotangents through them are of order M^(-1/2)."""
+        strength = attention_strength(scale, query.units)
+        if max(len(v.parts) for v in (query, key, value)) > 1:
+            raise ProgramError("limit: attention of vectors put side by side")
+        algebra, size = self.algebra, value.axes[axis]
+        others = layout.along(np.ones((size, size)), value.axes, axis) > 0.0
+        scores = strength * algebra.gram(query.parts[0].field, key.parts[0].field)
+        weights = np.where(others, np.exp(scores - np.where(others, scores, -np.inf).max(axis=1, keepdims=True)), 0.0)
+        weights /= weights.sum(axis=1, keepdims=True)
+        mixed = algebra.sum([(weights, value.parts[0].field)])
+
+        def pull(c: Cotangent) -> list[Cotangent]:
+            back: Floats = weights.T
+            if self._alone is not None and INPUT not in value.axes:
+                back = np.asarray(np.kron(np.eye(self.inputs), weights.T), np.float64)
+            none = [algebra.sum([(0.0, one)]) for one in c]
+            return [none, none, [algebra.sum([(self._back(value.axes, back), one)]) for one in c]]
+
+        parts = (Part(1.0, value.units, mixed),)
+        return self._keep(value.axes, value.units, value.fan, parts, [query, key, value], pull)
 
     def _draw(self, key: Key, variance: float, axes: Axes) -> Vector:
         rows = layout.size_of(axes)
@@ -326,6 +359,23 @@ class LimitInterpreter(AbstractInterpreter):
                     else [self.algebra.sum([(1.0, a), (1.0, b)]) for a, b in zip(known, part, strict=True)]
                 )
         return found
+
+
+def attention_strength(scale: float, units: float) -> float:
+    """The factor of the mean over the units of query . key.
+
+    Raises
+    ------
+    ProgramError
+        If it grows with the units.
+    """
+    strength = scale * units
+    if units > 4 and abs(strength) >= 0.5 * units**0.5:
+        raise ProgramError(
+            f"attention: with a scale of {scale:.3g} for {units} units scores do not average themselves out at "
+            "infinite width; a scale of order one over the units has a limit"
+        )
+    return strength
 
 
 def _times(a: float, matrix: Floats | float) -> Floats | float:

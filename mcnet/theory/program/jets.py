@@ -105,6 +105,8 @@ class Sites:
     groups : list of Group
     persistent : bool
         Whether all normals are in one group.
+    expanded : bool
+        Whether 1/M terms are wanted; else numbers are those at infinite width, and all derivatives are left out.
     noise : Noise
     blocks : list of Quantity
         Numbers on which vectors depend by value.
@@ -112,6 +114,7 @@ class Sites:
 
     groups: list[Group]
     persistent: bool
+    expanded: bool
     noise: Noise = field(default_factory=Noise)
     blocks: list[Quantity] = field(default_factory=list)
     _entries: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
@@ -187,6 +190,8 @@ class Sites:
         """Sums over the rows of a basis with numbers (R, B) as coefficients, which are zero outside the mask."""
         matrix = numbers.value
         base = self.mapped(Jet(basis.value, basis.slopes, basis.bend), matrix)
+        if not self.expanded:
+            return base
         slopes, bend = dict(base.slopes), base.bend
         for block, slope in basis.slopes.items():
             other = self.blocks[block]
@@ -330,6 +335,8 @@ class Sites:
 
     def measured(self, a: Jet, b: Jet, left: Index, right: Index) -> Quantity:
         """New entries: means over the sites of a_r b_s for pairs of rows (r, s)."""
+        if not self.expanded:
+            return Quantity.constant(self._means(a.value, b.value)[left, right])
         entries = Products(self.groups, a.value.taken(left), b.value.taken(right))
         own = covariance(entries, entries)
         with_old = np.zeros((len(left), self.noise.size))

@@ -15,7 +15,9 @@ from mcnet.programs.axes import Axes
 from mcnet.programs.names import INPUT, READOUT, Key, Name, ProgramError, found_by_name, key_of
 from mcnet.programs.parameters import Law, Laws, Network, Parameters, called
 from mcnet.theory.program import layout
-from mcnet.theory.program.infinite_width import Ask, Cotangent, LimitInterpreter, Vector
+from mcnet.theory.program.infinite_width import Ask, Cotangent, LimitInterpreter, NeedsPopulation, Vector
+from mcnet.theory.program.population import Population
+from mcnet.theory.program.runs import Program
 
 Floats = NDArray[np.float64]
 
@@ -67,6 +69,12 @@ class Limit:
         pairs = zip(cotangents[id(a)], cotangents[id(b)], strict=True)
         return np.asarray(sum(self._w.algebra.gram(p, q) for p, q in pairs))
 
+    def error(self, name: Name, backward: bool = False) -> Floats:
+        """Standard error of a Gram matrix, as a population has it: none."""
+        if key_of(name) == ("ntk",):
+            return np.zeros_like(self.ntk)
+        return np.zeros_like(self.backward(name) if backward else self.gram(name))
+
     @property
     def ntk(self) -> Floats:
         """Tangent kernel of one output, ``ntk`` parametrisation, biases trained: shape (Q, Q)."""
@@ -90,6 +98,10 @@ class Limit:
                 if one.key == other.key:
                     theta += self._term(one, other, parameterization, train_biases, inputs, rows)
         return theta
+
+    def tangent_kernel_error(self, parameterization: str, train_biases: bool) -> Floats:
+        """Standard error of the kernel, as a population has it: none."""
+        return np.zeros_like(self.tangent_kernel(parameterization, train_biases))
 
     def _term(
         self, one: Ask, other: Ask, parameterization: str, train_biases: bool, inputs: int | None, rows: int
@@ -139,7 +151,9 @@ def limit(
     weights: str = "gaussian",
     axes: Mapping[str, int] | None = None,
     parameters: Mapping[str, Any] | None = None,
-) -> Limit:
+    accuracy: float = 2e-3,
+    seed: int = 0,
+) -> Limit | Population:
     """Gram matrices of a program at infinite width, forward and backward, and its tangent kernel.
 
     Parameters
@@ -158,16 +172,21 @@ def limit(
         Row axes of the input beside the inputs themselves, ``{"position": 8}``.
     parameters : mapping, optional
         What the program reads off ``p``. Its width is of no importance; ratios of widths are.
+    accuracy : float
+        Of a population: standard errors asked, relative to the largest entry; points are doubled until
+        they are reached.
+    seed : int
+        Of a population.
 
     Returns
     -------
-    Limit
+    Limit or Population
         With ``.gram(name_a, name_b)``, ``.backward(name)``, ``.mean(name)`` of seen vectors, and ``.ntk``.
 
     Raises
     ------
     ProgramError
-        If the program is wrong, or has an operation that is not covered.
+        If the program is wrong, has an operation that is not covered, or a population does not reach the accuracy.
 
     Notes
     -----
@@ -176,7 +195,8 @@ def limit(
     (Yang 2019). Every Gram matrix then is a sum of Gaussian means of two variables. Sites of the input are Gaussian
     too: that matters where the program does more with it than ask matrices.
 
-    Accuracy: the limit; quadrature error below 1e-10 of the diagonal.
+    Accuracy: the limit; quadrature error below 1e-10 of the diagonal. Programs with products, batch norm or
+    activations of vectors that are not Gaussian are carried by a population of points instead, with errors.
 
     References
     ----------
@@ -185,9 +205,13 @@ def limit(
     inputs = checked_gram(gram)
     sizes = row_axes(len(inputs), axes)
     p = parameters_of(activation, weights, parameters)
-    w = LimitInterpreter(p, laws_of(matrices, p), sizes[INPUT])
+    laws = laws_of(matrices, p)
+    w = LimitInterpreter(p, laws, sizes[INPUT])
     start = w.input(inputs, sizes)
-    output = called(network, w, start, p)
+    try:
+        output = called(network, w, start, p)
+    except NeedsPopulation:
+        return Population(Program(network, p, laws, inputs, sizes), accuracy, seed)
     if not isinstance(output, Vector):
         raise ProgramError(f"the program returns a {type(output).__name__}: return a vector of it")
     if ("h", 0) not in w.seen:

@@ -283,21 +283,28 @@ def smooth(noise: Noise, function: Smooth, *given: Quantity) -> list[Quantity]:
     """
     together = stacked(given)
     count = together.value.size
+    if not noise.size:
+        directions = np.zeros((0, count))
+        return [Quantity.constant(one.zero) for one in function(*_arguments(given, directions))]
     spread = noise.between(together.response, together.response)
     sizes, vectors = np.linalg.eigh(0.5 * (spread + spread.T))
     directions = np.concatenate([np.eye(count), vectors.T])  # (2 count, count)
-    arguments, start = [], 0
-    for one in given:
-        part = directions[:, start : start + one.value.size].reshape(2 * count, *one.shape)
-        arguments.append(Taylor(one.value, part, np.zeros_like(part)))
-        start += one.value.size
     found = []
-    for result in function(*arguments):
+    for result in function(*_arguments(given, directions)):
         size = result.zero.size
         slopes = result.one[:count].reshape(count, size).T  # (size, count)
         bend = sizes @ result.two[count:].reshape(count, size)
         found.append(Quantity(result.zero, slopes @ together.response, slopes @ together.shift + bend))
     return found
+
+
+def _arguments(given: Sequence[Quantity], directions: Floats) -> list[Taylor]:
+    arguments, start = [], 0
+    for one in given:
+        part = directions[:, start : start + one.value.size].reshape(len(directions), *one.shape)
+        arguments.append(Taylor(one.value, part, np.zeros_like(part)))
+        start += one.value.size
+    return arguments
 
 
 def product(noise: Noise, a: Quantity, b: Quantity) -> Quantity:

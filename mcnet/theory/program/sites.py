@@ -109,7 +109,10 @@ class Parts:
         """A linear map of the rows."""
         if isinstance(matrix, float):
             return Parts(matrix * self.constant, {g: matrix * f for g, f in self.functions.items()})
-        functions = {g: (matrix @ f.reshape(len(f), -1)).reshape(-1, *f.shape[1:]) for g, f in self.functions.items()}
+        functions = {}
+        for g, f in self.functions.items():
+            flat = f.reshape(len(f), math.prod(f.shape[1:]))
+            functions[g] = (matrix @ flat).reshape(len(matrix), *f.shape[1:])
         return Parts(matrix @ self.constant, functions)
 
     def __add__(self, other: Parts) -> Parts:

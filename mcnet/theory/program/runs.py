@@ -1,0 +1,155 @@
+"""What is read off a program at one set of sites: Gram matrices, cotangents, the tangent kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcnet.programs.axes import Axes
+from mcnet.programs.names import INPUT, Name, ProgramError, found_by_name
+from mcnet.programs.parameters import Laws, Network, Parameters, called
+from mcnet.theory.program import layout
+from mcnet.theory.program.finite_width import Ask, Cotangent, SitesInterpreter, Vector
+from mcnet.theory.program.normals import Split, Together
+from mcnet.theory.program.quantities import Quantity, Taylor, product, reciprocal, root, smooth
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A program with everything that it is given.
+
+    Attributes
+    ----------
+    network : callable
+    parameters : Parameters
+    laws : Laws
+    gram : ndarray, shape (R, R)
+        Of the rows of the input.
+    axes : dict
+        Its row axes, the inputs first.
+    """
+
+    network: Network
+    parameters: Parameters
+    laws: Laws
+    gram: Floats
+    axes: Axes
+
+    def run(self, normals: Split | Together, by_weight: bool, backward: bool, expanded: bool = True) -> Run:
+        """At one set of sites."""
+        w = SitesInterpreter(self.parameters, self.laws, self.axes[INPUT], normals, by_weight, expanded)
+        start = w.input(self.gram, self.axes)
+        output = called(self.network, w, start, self.parameters)
+        if not isinstance(output, Vector):
+            raise ProgramError(f"the program returns a {type(output).__name__}: return a vector of it")
+        w.seen.setdefault(("h", 0), start)
+        return Run(w, output, w.cotangents(output) if backward else None)
+
+
+@dataclass(eq=False)
+class Run:
+    """A program at one set of sites."""
+
+    interpreter: SitesInterpreter
+    output: Vector
+    cotangents: dict[int, Cotangent] | None = None
+
+    def gram(self, name: Name, other: Name | None = None) -> Quantity:
+        """Products of the rows of seen vectors."""
+        w = self.interpreter
+        a = found_by_name(w.seen, name, "vector")
+        return w.question_gram(a, a if other is None else found_by_name(w.seen, other, "vector"))
+
+    def backward(self, name: Name) -> Quantity:
+        """Products of the rows of the cotangents at a seen vector."""
+        v = found_by_name(self.interpreter.seen, name, "vector")
+        assert self.cotangents is not None
+        if id(v) not in self.cotangents:
+            raise ProgramError("expansion: no cotangents of the outputs reach this vector on their way to a matrix")
+        parts = [self.interpreter.sites.gram(c, c) for c in self.cotangents[id(v)]]
+        total = parts[0]
+        for part in parts[1:]:
+            total = total + part
+        return total
+
+    def correlation(self, name: Name) -> Quantity:
+        """Cosines of the rows of a seen vector."""
+
+        def cosine(gram: Taylor) -> list[Taylor]:
+            rows = np.arange(len(gram.zero))
+            inverse = reciprocal(root(gram[rows, rows]))
+            return [gram * inverse[:, None] * inverse[None, :]]
+
+        gram = self.gram(name)
+        if (np.diagonal(gram.value) <= 0.0).any():
+            raise ProgramError("expansion: a row of length zero has no correlation")
+        return smooth(self.interpreter.sites.noise, cosine, gram)[0]
+
+    def kernel(self, parameterization: str, train_biases: bool) -> Quantity:
+        """The tangent kernel of one output; with ``standard`` over M."""
+        w = self.interpreter
+        inputs = w.alone
+        rows = layout.size_of(layout.of_cotangents(self.output.axes, inputs))
+        total = Quantity.constant(np.zeros((rows, rows)))
+        assert self.cotangents is not None
+        reached = [ask for ask in w.asks if id(ask.answer) in self.cotangents]
+        for one in reached:
+            for other in reached:
+                if one.key == other.key:
+                    total = total + self._term(one, other, parameterization, train_biases, rows)
+        return total
+
+    def _term(self, one: Ask, other: Ask, parameterization: str, train_biases: bool, rows: int) -> Quantity:
+        w = self.interpreter
+        inputs = w.alone
+        front = self._front(one, other, parameterization, train_biases)
+        if one.answer.parts:
+            assert self.cotangents is not None
+            (c,), (d,) = self.cotangents[id(one.answer)], self.cotangents[id(other.answer)]
+            back = w.sites.gram(c, d)
+        else:  # the readout: one unit, whose cotangents are 1
+            tops = [w.top_rows(ask.answer.axes) for ask in (one, other)]
+            back = Quantity.constant(np.outer(*tops))
+        index, gather = _contraction(one, other, inputs, rows)
+        both = product(w.sites.noise, back.reshaped(back.value.size), front.taken(index))
+        return both.mapped(gather, (rows, rows))
+
+    def _front(self, one: Ask, other: Ask, parameterization: str, train_biases: bool) -> Quantity:
+        law = one.law
+        gram = self.interpreter.question_gram(one.question, other.question)
+        if parameterization == "ntk":
+            return gram * law.sigma_w2 + (law.sigma_b2 if train_biases else 0.0)
+        if parameterization not in ("pdlt", "standard"):
+            raise ProgramError(f'parameterization "{parameterization}" is not known (standard, ntk, pdlt)')
+        if one.question.units != one.question.fan:
+            raise ProgramError(f'expansion: the "{parameterization}" kernel of patches is not covered; use "ntk"')
+        beta = 1.0 if train_biases else 0.0
+        if parameterization == "pdlt":
+            return gram + beta
+        gram = gram * (one.question.fan / self.interpreter.width)  # over M
+        return Quantity(gram.value, gram.response, gram.shift + beta)
+
+
+def _contraction(one: Ask, other: Ask, inputs: int | None, rows: int) -> tuple[NDArray[np.intp], Floats]:
+    """Which products of questions stand by the products of cotangents, and where their sums go."""
+    sizes = [layout.size_of(layout.of_cotangents(ask.answer.axes, inputs)) for ask in (one, other)]
+    functionals = rows if inputs is None else rows // inputs
+    columns = layout.size_of(other.answer.axes)
+    places = [layout.places(ask.answer.axes, inputs, functionals) for ask in (one, other)]
+    index = (places[0][:, None] * columns + places[1][None, :]).ravel()
+    targets = []
+    for size in sizes:
+        k = np.repeat(np.arange(functionals), size)
+        if inputs is None:
+            targets.append(k)
+        else:  # functional k on the rows of input t is output (t, k)
+            t = np.tile(np.repeat(np.arange(inputs), size // inputs), functionals)
+            targets.append(t * functionals + k)
+    flat = (targets[0][:, None] * rows + targets[1][None, :]).ravel()
+    gather = np.zeros((rows * rows, flat.size))
+    gather[flat, np.arange(flat.size)] = 1.0
+    return index, gather
