@@ -171,8 +171,8 @@ def _statistics(found: Theory, family: Callable[[Expansion], Any], plain: Any, n
             if found.limit is None:
                 raise
             reason = f"{_NO_TERMS}: {error}"
-    at, error = plain(found.limit, name)
-    return [at, *[np.full_like(at, np.nan)] * 2, error, *[np.zeros_like(at)] * 2], reason
+    at, spread = plain(found.limit, name)
+    return [at, *[np.full_like(at, np.nan)] * 2, spread, *[np.zeros_like(at)] * 2], reason
 
 
 _NO_TERMS = "the expansion of this program has no 1/M terms here"
