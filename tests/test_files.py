@@ -44,7 +44,9 @@ ALLOWED = {
     ("mcnet/dataset/file.py", "File x"): "HDF5 makes the file exclusively, under the name that mcnet.files has given",
     ("mcnet/storage/shard.py", "File w"): "a buffer in memory",
     ("mcnet/storage/shard.py", "rename"): "a damaged shard is given another name in its folder",
+    ("mcnet/engine/driver.py", "TemporaryDirectory"): "a new folder of a random name, which this process alone enters",
     ("analysis/draw/style.py", "savefig"): "a buffer in memory",
+    ("analysis/kept.py", "savez_compressed"): "a buffer in memory",
     ("analysis/plot.py", "savefig"): "a buffer in memory",
 }
 

@@ -264,7 +264,7 @@ def test_debug_shows_the_traceback_and_keeps_the_exit_code(
     def broken() -> None:
         raise RuntimeError("two\nlines")
 
-    monkeypatch.setattr("mcnet.commands.shipped.titles", broken)
+    monkeypatch.setattr("mcnet.scenario.shipped.titles", broken)
     done = mcnet("scenarios")
     assert done.exit_code == 70
     assert (

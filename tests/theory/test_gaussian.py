@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import mpmath
 import numpy as np
@@ -157,6 +158,9 @@ def test_sharp_functions_get_finer_panels(scale):
 
 def test_a_missing_kink_is_noticed(monkeypatch):
     monkeypatch.setattr(table, "_TABLE", dict(table._TABLE))
-    activations.register("bent", lambda u, m: m.abs(u - 0.3), lambda u, m: m.where(u > 0.3, 1.0, -1.0), kinks=())
+    phi, dphi = lambda u, m: m.abs(u - 0.3), lambda u, m: m.where(u > 0.3, 1.0, -1.0)
+    with pytest.raises(ValueError, match=r"dphi jumps at u = 0\.3"):
+        activations.register("bent", phi, dphi, kinks=())
+    activations.register("bent", phi, dphi, kinks=(0.3,))
     with pytest.raises(ValueError, match="not smooth between its kinks"):
-        gaussian.square("bent", 1.0)
+        gaussian.square(replace(activations.get("bent"), kinks=()), 1.0)
