@@ -66,3 +66,17 @@ def test_eigenvalues_that_meet_are_left_out_with_the_reason() -> None:
     reasons = [what for what in left_out if "no expansion in 1/M" in what]
     for name in ("ntk_lambda_min", "fim_lambda_max", "learning_rate_bound"):
         assert sum(name in what for what in reasons) == 2  # means and v1
+
+
+def test_chi_square_grows_with_the_misfit() -> None:
+    """Theory at a wrong sigma_w2: what is weighed does not depend on how wrong, and chi-square is its square."""
+    tree = sampled(0.6, (32, 64, 128, 256), 60_000, 4)
+    found = []
+    for factor in (1.0, 1.0025, 1.005, 1.01, 1.02):
+        wrong = tree.copy(deep=True)
+        wrong.coords["sigma_w2"][...] = 1.5 * factor
+        found.append(judge(wrong).summary)
+    assert len({summary["dof"] for summary in found}) == 1
+    chi2 = [summary["chi2"] for summary in found]
+    assert chi2 == sorted(chi2)
+    assert 3.5 < chi2[4] / chi2[3] < 4.5
