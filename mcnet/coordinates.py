@@ -102,7 +102,7 @@ OUTPUT_NORMALIZATIONS = ("none", "last-mean", "last-batch", "last-layer")
 """Of the outputs, after the network: no other network."""
 
 NORMALIZATIONS = (*OUTPUT_NORMALIZATIONS, "hidden-batch", "hidden-layer", "pre-layer", "post-layer")
-KINDS = ("single", "pair", "gaussian", "values", "file")
+KINDS = ("single", "pair", "gaussian", "values", "file", "digits")
 
 COORDINATES: tuple[Coordinate, ...] = (
     Coordinate("architecture", "word", "architecture", default=DENSE),

@@ -49,6 +49,10 @@ class Inputs:
         The T vectors of kind ``values``.
     fresh : bool
         New inputs for every network, or one set for the study.
+    labels : tuple of int, or None
+        Numbers of the classes of the T inputs, from 0, where the data have them.
+    description : str
+        Where data come from and what was made of them, for people; no part of the identity.
     """
 
     kind: str
@@ -58,6 +62,11 @@ class Inputs:
     c0: float | None = None
     values: tuple[tuple[float, ...], ...] | None = None
     fresh: bool = False
+    labels: tuple[int, ...] | None = None
+    description: str = ""
+
+
+_SET_APART = ("values", "labels", "description")
 
 
 @dataclass(frozen=True)
@@ -87,10 +96,12 @@ class Point:
     @cached_property
     def physics(self) -> dict[str, Any]:
         """What the law of the networks and their measurement depends on, as plain JSON values."""
-        inputs = {name: value for name, value in vars(self.inputs).items() if name != "values"}
+        inputs = {name: value for name, value in vars(self.inputs).items() if name not in _SET_APART}
         if self.inputs.values is not None:
             text = json.dumps([[float(x).hex() for x in row] for row in self.inputs.values])
             inputs["values_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+        if self.inputs.labels is not None:
+            inputs["labels_sha256"] = hashlib.sha256(json.dumps(self.inputs.labels).encode()).hexdigest()
         return {
             "architecture": self.architecture,
             "activation": self.activation.specification,

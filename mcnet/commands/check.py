@@ -121,7 +121,8 @@ def check(
         ``title``, ``points``, ``networks`` (of a point; None with a target), ``shards``, ``seconds`` (of one core, of
         which every shard takes some milliseconds), ``bytes`` (on disk: shards and dataset), ``memory`` (bytes, of one
         network and the results of one shard), ``samplers``, ``reproducibility`` (what can be repeated on another
-        processor), ``ok``. With a target also ``target``, and ``pilot``: networks of a point that are drawn first,
+        processor), ``inputs`` (how many of which size, and where data come from), ``doubts`` (what may be other than it
+        was meant), ``ok``. With a target also ``target``, and ``pilot``: networks of a point that are drawn first,
         whose shards, seconds and bytes these are.
 
     Raises
@@ -151,14 +152,28 @@ def check(
         "seconds": found.seconds,
         "bytes": 2 * found.stored_bytes,
         "memory": found.network_bytes + found.shard_bytes,
+        "inputs": inputs([planned.point for planned in plan.points]),
+        "doubts": list(study.doubts),
         "samplers": sorted({planned.sampler for planned in plan.points}),
         "reproducibility": promise([(p.point, p.sampler) for p in plan.points], plan.request.precision),
         "ok": True,
     }
 
 
+def inputs(points: Sequence[Point]) -> str:
+    """``100 inputs x 64``: how many of how many components; where data come from and what was made of them."""
+    counts, sizes = ({getattr(point.inputs, name) for point in points} for name in ("count", "dimension"))
+    shown = f"{_span(counts)} input{'s' * (counts != {1})} x {_span(sizes)}"
+    return ", ".join([shown, *dict.fromkeys(filter(None, (point.inputs.description for point in points)))])
+
+
+def _span(numbers: set[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return str(low) if low == high else f"{low} to {high}"
+
+
 def text(result: dict[str, Any]) -> str:
-    """One line; two where the networks follow from a target."""
+    """What there is and what it costs, the inputs, and doubts."""
     sampler = " and ".join(result["samplers"])
     exact = {"conditioned": "conditioned (exact)"}.get(sampler, sampler)
     target = result.get("target")
@@ -168,6 +183,7 @@ def text(result: dict[str, Any]) -> str:
         f"{plural(result['shards'], 'shard')}, about {duration(result['seconds'])} on one core, "
         f"{size(result['bytes'])} on disk, {size(result['memory'])} of memory. Sampler: {exact}. OK"
     ]
+    lines.append(result["inputs"])
     if "same law" in result["reproducibility"]:
         lines.append(f"repeated: {result['reproducibility']}")
     if target is not None:
@@ -175,4 +191,5 @@ def text(result: dict[str, Any]) -> str:
             f"then as many as {target_text(target)} takes, "
             f"at most {plural(target['max_networks'], 'network')} at a point"
         )
+    lines += [f"warning: {sentence}" for sentence in result["doubts"]]
     return "\n".join(lines)

@@ -234,7 +234,8 @@ def run(
     from mcnet.scenario import shipped
 
     path = shipped.path(scenario)
-    command.check(path, overrides, plugins, disk=False)
+    for sentence in command.check(path, overrides, plugins, disk=False)["doubts"]:
+        click.echo(f"warning: {sentence}", err=True)
     driver.run(path, out, plugins=plugins, overrides=overrides, quiet=quiet, **machine)
     _print_status(out, as_json)
 

@@ -155,6 +155,9 @@ def build(plan: Plan, contents: Sequence[Content], scenario_toml: str) -> Schema
         }
         variable = Array("input_gram", ("point", "input_a", "input_b"), gram.dtype, texts, gram)
         root = Group("", sizes, points, (variable,))
+    if any(planned.point.inputs.labels is not None for planned in plan.points):
+        labels = _input_labels(plan)
+        root = Group("", {**root.sizes, "input": labels.shape[1]}, points, (*root.variables, _labels_array(labels)))
     names = sorted({variable.group for content in contents for variable, _ in content.layouts})
     measured = tuple(_measured_group(name, contents, points, plan.request.measures) for name in names)
     quality = _quality_group(contents, points, plan)
@@ -247,6 +250,11 @@ def _point_coordinates(plan: Plan, contents: Sequence[Content]) -> tuple[Array, 
     )
 
 
+def _described(plan: Plan) -> tuple[str, ...]:
+    """Where data that are inputs come from, and what was made of them."""
+    return tuple(dict.fromkeys(filter(None, (planned.point.inputs.description for planned in plan.points))))
+
+
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else "" if value is None else json.dumps(value)
 
@@ -318,6 +326,25 @@ def _input_gram(contents: Sequence[Content]) -> NDArray[np.float64] | None:
     return gram
 
 
+def _input_labels(plan: Plan) -> NDArray[np.int64]:
+    """Numbers of the classes of the inputs, -1 where an input has none."""
+    known = [planned.point.inputs.labels or () for planned in plan.points]
+    table = np.full((len(known), max(map(len, known))), -1, dtype=np.int64)
+    for row, labels in zip(table, known, strict=True):
+        row[: len(labels)] = labels
+    return table
+
+
+def _labels_array(labels: NDArray[np.int64]) -> Array:
+    texts = {
+        "long_name": "class of an input",
+        "symbol": "label",
+        "units": "1",
+        "definition": "place of its label among the classes asked for, else among all in rising order; -1: none",
+    }
+    return Array("input_label", ("point", "input"), labels.dtype, texts, labels)
+
+
 def _array(name: str, dims: tuple[str, ...], values: Block, long_name: str) -> Array:
     return Array(name, dims, values.dtype, {"long_name": long_name}, values)
 
@@ -339,6 +366,7 @@ def _attributes(plan: Plan, contents: Sequence[Content], scenario_toml: str) -> 
         "measures_json": json.dumps({name: dict(options) for name, options in plan.request.measures.items()}),
         "activations_json": json.dumps(labels),
         **({"keys_json": json.dumps({key.name: key.symbol for key in keys})} if (keys := _keys(plan)) else {}),
+        **({"inputs": "; ".join(data)} if (data := _described(plan)) else {}),
         "networks_planned": sum(planned.networks for planned in plan.points),
         "networks_present": sum(content.networks for content in contents),
         "license": "not stated by the owner of the data",

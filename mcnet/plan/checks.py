@@ -14,6 +14,7 @@ from mcnet.scenario.schema import Sampling, sections
 _NEEDED = [each.name for each in COORDINATES if each.section == "network" and each.default is not None]
 _NEEDED += ["readout", "train_biases"]
 _INPUTS = ("kind", "count", "dimension")
+_APART = ("values", "labels", "description")
 _WORDS = [each.written for each in COORDINATES if each.kind == "number" and each.words]  # resolved at a point
 
 
@@ -25,7 +26,7 @@ def require_parameters(parameters: Mapping[str, Any]) -> None:
     ValueError
     """
     given = {name: value for name, value in parameters.items() if name != "inputs" and value is not None}
-    inputs = {name: value for name, value in parameters["inputs"].items() if name != "values" and value is not None}
+    inputs = {name: value for name, value in parameters["inputs"].items() if name not in _APART and value is not None}
     architecture = architectures.lookup(str(parameters["architecture"]))
     models = sections(architecture.coordinates, architectures.names(), architecture.weights)
     keys = given.pop("parameters", {})
@@ -57,6 +58,13 @@ def require_vectors(point: Point) -> None:
         if len(inputs.values) != inputs.count or any(len(row) % inputs.dimension for row in inputs.values):
             raise ValueError("input vectors of another size")
         sections()["inputs"].model_validate({"values": [list(row) for row in inputs.values]})
+    if inputs.labels is not None and (
+        len(inputs.labels) != inputs.count
+        or not all(type(label) is int and 0 <= label < 10**6 for label in inputs.labels)
+    ):
+        raise ValueError("labels that are none of the inputs")
+    if not isinstance(inputs.description, str):
+        raise ValueError("a description that is no text")
 
 
 def require_request(request: Request, batch: int | None) -> None:

@@ -143,6 +143,11 @@ class Plan:
             for planned in self.points
             if planned.point.inputs.values is not None
         }
+        labels = {
+            planned.point.physics["inputs"]["labels_sha256"]: planned.point.inputs.labels
+            for planned in self.points
+            if planned.point.inputs.labels is not None
+        }
         document = {
             "format": "mcnet-plan",
             "format_version": FORMAT_VERSION,
@@ -155,6 +160,7 @@ class Plan:
                 label: {"specification": used[label].specification, "formula": _formula(used[label])} for label in used
             },
             "values": values,
+            **({"labels": labels} if labels else {}),
             "scenario": self.scenario,
         }
         points = json.dumps([_point_to_json(planned) for planned in self.points], ensure_ascii=False)[1:-1]
@@ -181,7 +187,9 @@ class Plan:
             for label, entry in document["activations"].items():
                 if _formula(activations.get(entry["specification"])) != entry["formula"]:
                     raise DataError(f'{where}: the activation "{label}" was another formula when this run began.')
-            points = tuple(_point_from_json(entry, document["values"]) for entry in document["points"])
+            points = tuple(
+                _point_from_json(entry, document["values"], document.get("labels", {})) for entry in document["points"]
+            )
             sampling = document["identity"]["sampling"]
             plan = cls(
                 points=points,
@@ -328,7 +336,7 @@ def _lost_points(old: Plan, new: Plan) -> list[str]:
     return list(told)
 
 
-_INPUTS_FIELDS = tuple(Inputs.__dataclass_fields__)
+_INPUTS_FIELDS = tuple(name for name in Inputs.__dataclass_fields__ if name not in ("labels", "description"))
 _POINT_FIELDS = tuple(name for name in Point.__dataclass_fields__ if name != "parameters")
 
 
@@ -337,6 +345,10 @@ def _point_to_json(planned: PlannedPoint) -> dict[str, Any]:
     inputs = {name: getattr(point.inputs, name) for name in _INPUTS_FIELDS}
     if point.inputs.values is not None:
         inputs["values"] = point.physics["inputs"]["values_sha256"]
+    if point.inputs.labels is not None:
+        inputs["labels"] = point.physics["inputs"]["labels_sha256"]
+    if point.inputs.description:
+        inputs["description"] = point.inputs.description
     parameters = {name: getattr(point, name) for name in _POINT_FIELDS}
     parameters["activation"], parameters["inputs"] = point.activation.specification, inputs
     if point.parameters:  # plans of dense networks are those of before
@@ -350,11 +362,13 @@ def _point_to_json(planned: PlannedPoint) -> dict[str, Any]:
     }
 
 
-def _point_from_json(entry: Mapping[str, Any], values: Mapping[str, Any]) -> PlannedPoint:
+def _point_from_json(entry: Mapping[str, Any], values: Mapping[str, Any], labels: Mapping[str, Any]) -> PlannedPoint:
     checks.require_parameters(entry["parameters"])
     inputs = dict(entry["parameters"]["inputs"])
     if inputs["values"] is not None:
         inputs["values"] = tuple(tuple(row) for row in values[inputs["values"]])
+    if "labels" in inputs:
+        inputs["labels"] = tuple(labels[inputs["labels"]])
     parameters = {
         **entry["parameters"],
         "activation": activations.get(entry["parameters"]["activation"]),

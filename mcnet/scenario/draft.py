@@ -8,17 +8,20 @@ from typing import Any
 
 from mcnet.architectures import Architecture
 from mcnet.coordinates import COORDINATES, DOUBLE_CRITICAL, REQUIRED, Coordinate
+from mcnet.scenario import tables
 from mcnet.scenario.faults import Faults
 from mcnet.scenario.schema import Analyze, Sampling
 from mcnet.scenario.sweep import MAX_POINTS, grid
 
 _RANDOM_KINDS = ("single", "pair", "gaussian")
+_PREPARED = {"count", "classes", "centering", "scaling"}
 _ALLOWED = {
     "single": {"q0", "count", "dimension", "fresh"},
     "pair": {"q0", "c0", "count", "dimension", "fresh"},
     "gaussian": {"q0", "c0", "count", "dimension", "fresh"},
     "values": {"values", "count", "dimension", "fresh"},
-    "file": {"path", "count", "dimension", "fresh"},
+    "file": {"path", "array", "labels", "dimension", "fresh", *_PREPARED},
+    "digits": {"dimension", "fresh", *_PREPARED},
 }
 _NEEDED = {
     "single": ("q0",),
@@ -26,13 +29,14 @@ _NEEDED = {
     "gaussian": ("count",),
     "values": ("values",),
     "file": ("path",),
+    "digits": (),
 }
 _EXPLAINED = {
     "q0": '|x|^2 / dimension, or "fixed-point"',
     "c0": "the correlation of the two inputs",
     "count": "how many inputs",
     "values": "the list of vectors",
-    "path": "a .npy, .csv or .txt file with one input in each row",
+    "path": f"a {tables.KINDS} with one input in each row",
 }
 
 
@@ -165,7 +169,9 @@ def _inputs(draft: Draft, faults: Faults) -> None:
     inputs, given = draft.inputs, draft.given["inputs"]
     kind, count, c0 = inputs["kind"], inputs["count"], inputs["c0"]
     if "kind" not in given:
-        faults.missing(("inputs", "kind"), 'Write kind = "single", "pair", "gaussian", "values" or "file" in [inputs].')
+        faults.missing(
+            ("inputs", "kind"), 'Write kind = "single", "pair", "gaussian", "values", "file" or "digits" in [inputs].'
+        )
     if kind is None:
         return
     joint_count = any("count" in joint for joint in draft.joint())

@@ -23,7 +23,8 @@ from mcnet.coordinates import DENSE
 from mcnet.errors import ScenarioError, UsageError
 from mcnet.point import Point
 from mcnet.request import Request
-from mcnet.scenario import measures, shipped
+from mcnet.scenario import data, measures, shipped
+from mcnet.scenario.data import Data
 from mcnet.scenario.draft import Draft, check
 from mcnet.scenario.faults import Faults
 from mcnet.scenario.fields import line, nearest, suggestion
@@ -68,6 +69,8 @@ class Scenario:
         What messages call it: the path as given.
     folder : Path
         Where the paths in it start.
+    doubts : tuple of str
+        What may be other than it was meant: sentences for the user.
     """
 
     title: str
@@ -78,6 +81,7 @@ class Scenario:
     analyze: Analyze
     name: str
     folder: Path = field(repr=False)
+    doubts: tuple[str, ...]
     _points: tuple[Point, ...] = field(repr=False)
     _request: Request = field(repr=False)
 
@@ -204,10 +208,12 @@ def _checked(
     draft = _draft(data, faults, Path(name).stem)
     check(draft, faults)
     made: tuple[Point, ...] = ()
+    inputs: Data | None = None
     if not faults:
-        # A path that the user says, in a program or with --set, leads anywhere; one that a file says, into its folder.
-        asked = text is None or ("inputs", "path") in set_by
-        made = points(draft, folder, faults, quiet, anywhere=asked)
+        inputs = _data(
+            draft, folder, faults, {key for key in ("path", "labels") if ("inputs", key) in set_by or text is None}
+        )
+        made = points(draft, inputs, faults, quiet)
     if not faults:
         measures.check(draft, made, faults, quiet)
     if faults:
@@ -224,9 +230,24 @@ def _checked(
         analyze=draft.analyze,
         name=name,
         folder=folder,
+        doubts=tuple(filter(None, [inputs.doubt if inputs else ""])),
         _points=made,
         _request=Request(draft.measures, sampling.seed, sampling.sampler, sampling.precision),
     )
+
+
+def _data(draft: Draft, folder: Path, faults: Faults, asked: set[str]) -> Data | None:
+    """Inputs that are given or read.
+
+    A path that the user says (``asked``), in a program or with --set, leads anywhere; one that a file says, into its
+    folder.
+    """
+    inputs = draft.inputs
+    if inputs["kind"] == "values":
+        return Data(inputs["values"], None, "", "")
+    if inputs["kind"] in ("file", "digits"):
+        return data.read(inputs, folder, faults, {key: None if key in asked else folder for key in ("path", "labels")})
+    return None
 
 
 def _override(override: str) -> tuple[tuple[str, ...], Any]:

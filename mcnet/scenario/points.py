@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
-import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mcnet import architectures
 from mcnet.activations.table import Activation
@@ -19,27 +15,16 @@ from mcnet.coordinates import DENSE, DOUBLE_CRITICAL
 from mcnet.point import Inputs, Point
 from mcnet.programs.names import ProgramError
 from mcnet.progress import counted
+from mcnet.scenario.data import Data
 from mcnet.scenario.draft import Draft
 from mcnet.scenario.faults import Faults
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
-MAX_FILE_BYTES = 2**28
-MAX_INPUT_NUMBERS = 4_000_000
-
-Vectors = tuple[tuple[float, ...], ...]
-
-
-def points(draft: Draft, folder: Path, faults: Faults, quiet: bool = True, *, anywhere: bool) -> tuple[Point, ...]:
+def points(draft: Draft, data: Data | None, faults: Faults, quiet: bool = True) -> tuple[Point, ...]:
     """All points of the grid, in the order of the file; mistakes that only the values show are noted.
 
-    ``anywhere``: input files may lie outside of ``folder``.
+    ``data``: the inputs of kinds that give them.
     """
-    kind, path = draft.inputs["kind"], draft.inputs["path"]
-    vectors: Vectors | None = draft.inputs["values"] if kind == "values" else None
-    if kind == "file" and path is not None:
-        vectors = read_vectors(folder / path, faults, None if anywhere else folder)
     made: list[Point] = []
     seen: set[Any] = set()
     network, architecture = draft.network, draft.architecture
@@ -47,7 +32,7 @@ def points(draft: Draft, folder: Path, faults: Faults, quiet: bool = True, *, an
         variances = _variances(draft, values, faults)
         count = values.pop("count", None) or draft.count() or 1
         resolved = {**values, **(variances or {})}
-        inputs = None if variances is None else _inputs(draft, resolved, count, vectors, faults)
+        inputs = None if variances is None else _inputs(draft, resolved, count, data, faults)
         if inputs is None:
             continue
         identity = (*resolved.values(), count)
@@ -84,7 +69,7 @@ def _at_sites(point: Point, draft: Draft, faults: Faults) -> Point:
     if rest or not size:
         axes = " x ".join(str(size) for size in (point.inputs.count, *list(program.axes.values())[1:]))
         faults.add(
-            ("inputs", "values" if draft.inputs["kind"] == "values" else "path"),
+            ("inputs", {"values": "values", "file": "path"}.get(draft.inputs["kind"], "kind")),
             f"has {point.inputs.dimension} numbers for each input, which are no {program.rows} vectors of one length. "
             f"Give {axes} vectors.",
         )
@@ -163,12 +148,15 @@ def _instead(activation: Activation) -> str:
     return f', or "{DOUBLE_CRITICAL}" (sigma_w2 = {gain:.6g} and sigma_b2 = {bias:.6g})'
 
 
-def _inputs(draft: Draft, values: dict[str, Any], count: int, vectors: Vectors | None, faults: Faults) -> Inputs | None:
+def _inputs(draft: Draft, values: dict[str, Any], count: int, data: Data | None, faults: Faults) -> Inputs | None:
     given, kind = draft.inputs, draft.inputs["kind"]
-    if kind in ("values", "file"):
-        if vectors is None:
+    if kind in ("values", "file", "digits"):
+        if data is None:
             return None
-        return Inputs(kind="values", count=len(vectors), dimension=len(vectors[0]), values=vectors)
+        size = len(data.values[0])
+        return Inputs(
+            "values", len(data.values), size, values=data.values, labels=data.labels, description=data.description
+        )
     if given["q0"] == "fixed-point" and draft.architecture.name != DENSE:
         told = f'"fixed-point" is that of dense networks, not of "{draft.architecture.name}". Give a number.'
         faults.add(("inputs", "q0"), told)
@@ -197,88 +185,4 @@ def _length(given: float | str, values: dict[str, Any], faults: Faults) -> float
             return length
         reason = f"has length {fixed:g} for {at}, which no input reaches"
     faults.add(("inputs", "q0"), f'"fixed-point" {reason}. Give a number.')
-    return None
-
-
-def _count(path: Path, comma: str | None) -> int:
-    """At most how many numbers a text holds; counted in pieces, before any of it is parsed."""
-    total = 0
-    with path.open("rb") as file:
-        while piece := file.read(2**20):
-            here = piece.count(b",") + piece.count(b"\n") if comma else len(piece.split())
-            total += here if here > 1 or len(piece) < 2**20 else MAX_INPUT_NUMBERS  # a number of a million digits
-    return total + 1
-
-
-def _lies_within(path: Path, folder: Path) -> bool:
-    """Whether a file lies in a folder once all links were followed."""
-    real, home = os.path.realpath(path), os.path.realpath(folder)
-    return os.path.commonpath([real, home]) == home
-
-
-def _row_of(error: Exception) -> str:
-    """Where NumPy stumbled, without what it found there: the file may be anybody's."""
-    match = re.search(r"at row (\d{1,9})(?:, column (\d{1,9}))?", str(error))
-    if match is None:
-        return ""
-    # A number that is none is told with its row from 0, a row of another length with its row from 1.
-    return f" in row {int(match[1]) + 1}, column {match[2]}" if match[2] else f" in row {match[1]}"
-
-
-def read_vectors(path: Path, faults: Faults, within: Path | None) -> Vectors | None:
-    """The rows of a .npy, .csv or .txt file as input vectors; what is wrong with it is noted, nothing of it is quoted.
-
-    ``within``: the folder that it must lie in, links followed.
-    """
-    import numpy as np
-
-    place = ("inputs", "path")
-    table: NDArray[Any]
-    try:
-        if within is not None and not _lies_within(path, within):
-            faults.add(
-                place,
-                "leads out of the scenario's folder, from which alone a scenario may read. Put the file there; or, if "
-                "you trust the scenario, say the path yourself: --set inputs.path=PATH.",
-            )
-            return None
-        size = path.stat().st_size
-        if not path.is_file():
-            faults.add(place, "is no file. Give the path of a .npy, .csv or .txt file.")
-            return None
-        if size > MAX_FILE_BYTES:
-            faults.add(
-                place, f"has {size / 2**20:.0f} MB, more than the {MAX_FILE_BYTES >> 20} allowed. Take fewer inputs."
-            )
-            return None
-        if path.suffix == ".npy":
-            with np.errstate(over="ignore"):  # its header may promise any size: mapped, and no pickles
-                table = np.lib.format.open_memmap(path, mode="r")
-        elif path.suffix in (".csv", ".txt"):
-            comma = "," if path.suffix == ".csv" else None
-            if _count(path, comma) > MAX_INPUT_NUMBERS:
-                faults.add(place, f"holds more numbers than the {MAX_INPUT_NUMBERS} allowed. Take fewer inputs.")
-                return None
-            with warnings.catch_warnings(action="ignore"):  # of an empty file; it is refused below
-                table = np.loadtxt(path, delimiter=comma, ndmin=2)
-        else:
-            faults.add(place, "is of a kind that is not read. Give a .npy, .csv or .txt file.")
-            return None
-    except OSError as error:
-        faults.add(
-            place,
-            f"cannot be read: {error.strerror or 'not a NumPy file'}. The path counts from the scenario's folder.",
-        )
-        return None
-    except (ValueError, OverflowError) as error:
-        faults.add(place, f"cannot be read{_row_of(error)}. Write one input in each row, numbers only.")
-        return None
-    if table.ndim != 2 or 0 in table.shape or table.dtype.kind not in "iuf":
-        faults.add(place, f"holds {table.dtype} of shape {table.shape}. Give real numbers, one input in each row.")
-    elif table.size > MAX_INPUT_NUMBERS:
-        faults.add(place, f"holds {table.size} numbers, more than the {MAX_INPUT_NUMBERS} allowed. Take fewer inputs.")
-    elif not np.isfinite(table).all():
-        faults.add(place, "holds values that are not finite. Clean the data.")
-    else:
-        return tuple(tuple(row) for row in table.astype(float).tolist())
     return None

@@ -43,6 +43,11 @@ Model = type[Section]
 _VECTORS: dict[str, Any] = {
     "values": Annotated[tuple[tuple[float, ...], ...], BeforeValidator(fields.vectors)],
     "path": Line,
+    "array": Line,
+    "labels": Line,
+    "classes": Annotated[tuple[Annotated[int, BeforeValidator(fields.integer(0, 10**6))], ...], _WORDS, _FILLED],
+    "centering": Annotated[str, BeforeValidator(fields.one_of("none", "input", "feature"))],
+    "scaling": Annotated[str, BeforeValidator(fields.one_of("none", "input", "feature", "all"))],
 }
 
 
