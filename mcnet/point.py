@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from math import isfinite
 from typing import Any
@@ -63,7 +63,7 @@ class Inputs:
     values: tuple[tuple[float, ...], ...] | None = None
     fresh: bool = False
     labels: tuple[int, ...] | None = None
-    description: str = ""
+    description: str = field(default="", compare=False)
 
 
 _SET_APART = ("values", "labels", "description")

@@ -121,7 +121,8 @@ def test_digits_and_what_is_recorded(tmp_path: Path) -> None:
     assert inputs.labels == tuple((labels[rows] == 8).astype(int))
 
     scenario = load(study(keys))
-    assert Plan.from_json(make_plan(scenario).to_json()).points[0].point == scenario.points()[0]
+    again = Plan.from_json(make_plan(scenario).to_json()).points[0].point
+    assert (again, again.inputs.description) == (scenario.points()[0], inputs.description)
     tree = mcnet.sample(scenario)
     assert tree.attrs["inputs"] == (
         "digits of scikit-learn; classes 3, 8; each input centred; each input scaled to |x|^2 = M_0"
