@@ -173,7 +173,7 @@ def _span(numbers: set[int]) -> str:
 
 
 def text(result: dict[str, Any]) -> str:
-    """What there is and what it costs, the inputs, and doubts."""
+    """A line of what there is and what it costs; more of repeating it, of a target, and of doubts."""
     sampler = " and ".join(result["samplers"])
     exact = {"conditioned": "conditioned (exact)"}.get(sampler, sampler)
     target = result.get("target")
@@ -181,9 +181,8 @@ def text(result: dict[str, Any]) -> str:
     lines = [
         f"{plural(result['points'], 'point')} x {drawn}{' (a pilot)' if target else ''}, "
         f"{plural(result['shards'], 'shard')}, about {duration(result['seconds'])} on one core, "
-        f"{size(result['bytes'])} on disk, {size(result['memory'])} of memory. Sampler: {exact}. OK"
+        f"{size(result['bytes'])} on disk, {size(result['memory'])} of memory. {result['inputs']}. Sampler: {exact}. OK"
     ]
-    lines.append(result["inputs"])
     if "same law" in result["reproducibility"]:
         lines.append(f"repeated: {result['reproducibility']}")
     if target is not None:
