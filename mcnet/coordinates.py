@@ -102,6 +102,9 @@ OUTPUT_NORMALIZATIONS = ("none", "last-mean", "last-batch", "last-layer")
 """Of the outputs, after the network: no other network."""
 
 NORMALIZATIONS = (*OUTPUT_NORMALIZATIONS, "hidden-batch", "hidden-layer", "pre-layer", "post-layer")
+INSIDE = NORMALIZATIONS[len(OUTPUT_NORMALIZATIONS) :]
+"""Those inside the network, which have an ``epsilon``."""
+
 KINDS = ("single", "pair", "gaussian", "values", "file", "digits")
 
 COORDINATES: tuple[Coordinate, ...] = (

@@ -87,6 +87,15 @@ def custom(
     return Key(default, explanation, complaint, resolve)
 
 
+EPSILON = "epsilon"
+"""A key of every architecture: of points that normalise inside the network."""
+
+
+def epsilon() -> Key:
+    """What is added to the variance that a normalisation inside the network divides by."""
+    return number(None, "added to the variance that a normalisation inside divides by", minimum=0.0, maximum=1e6)
+
+
 def key_of(name: str, given: Any) -> Key:
     """A key from itself, or from its default value: a number, a whole number, a flag.
 

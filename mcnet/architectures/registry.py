@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mcnet.architectures.keys import Key, complaints, key_of
+from mcnet.architectures.keys import EPSILON, Key, complaints, epsilon, key_of
 from mcnet.coordinates import LAWS, REQUIRED, Coordinate
 from mcnet.programs import verifying
 from mcnet.programs.axes import Axes
@@ -224,6 +224,7 @@ def _made(
         described = {key: key_of(key, given) for key, given in (keys or {}).items()}
     except ProgramError as error:
         raise ProgramError(f'architecture "{name}": {error}') from None
+    described.setdefault(EPSILON, epsilon())
     return Architecture(name, network, described, _looked_up(laws), _looked_up(axes), check or (lambda p: ()), weights)
 
 

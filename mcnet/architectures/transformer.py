@@ -25,13 +25,13 @@ _SCALES: dict[str, Callable[[int], float]] = {"1/sqrt": lambda n: 1.0 / math.sqr
 
 def network(w: Any, x: Any, p: Any) -> Any:
     """The program."""
-    kind = p.get("normalization", "none")
+    kind, epsilon = p.get("normalization", "none"), p.get("epsilon") or 0.0
 
     def before(h: Any) -> Any:
-        return w.layer_norm(h) if kind == "pre-layer" else h
+        return w.layer_norm(h, epsilon) if kind == "pre-layer" else h
 
     def after(h: Any) -> Any:
-        return w.layer_norm(h) if kind == "post-layer" else h
+        return w.layer_norm(h, epsilon) if kind == "post-layer" else h
 
     h = w.ask("embedding", x)
     w.see("h", 0, h)

@@ -17,8 +17,8 @@ SHOWN = (*SWEPT, "inputs", "q0", "c0", "outputs")
 def coordinates(point: Point) -> dict[str, Any]:
     """The coordinates of a point that a sweep may run over, and its inputs."""
     known = point.coordinates
-    own = {} if point.architecture == DENSE else {"architecture": point.architecture, **point.keys}
-    return {**own, **{name: known[name] for name in SHOWN}}
+    own = {} if point.architecture == DENSE else {"architecture": point.architecture}
+    return {**own, **point.keys, **{name: known[name] for name in SHOWN}}
 
 
 def varying(points: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcnet import architectures, provenance
+from mcnet.architectures.keys import EPSILON
 from mcnet.coordinates import COORDINATES, Coordinate
 from mcnet.dataset.checks import FORMAT_VERSION
 from mcnet.observables import jacobian, tangent
@@ -262,7 +263,10 @@ def _text(value: Any) -> str:
 def _keys(plan: Plan) -> tuple[Coordinate, ...]:
     """The keys of the architectures."""
     names = dict.fromkeys(planned.point.architecture for planned in plan.points)
-    return tuple({key.name: key for name in names for key in architectures.lookup(name).coordinates}.values())
+    known = {key.name: key for name in names for key in architectures.lookup(name).coordinates}
+    if not any(EPSILON in planned.point.keys for planned in plan.points):
+        known.pop(EPSILON, None)  # without a normalisation inside it means nothing
+    return tuple(known.values())
 
 
 def _shards(contents: Sequence[Content]) -> Array:

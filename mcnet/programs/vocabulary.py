@@ -188,9 +188,10 @@ class AbstractInterpreter:
 
     def _normalized(self, v: Vector) -> Vector:
         kind = self.parameters.get("normalization", "none")
+        epsilon = self.parameters.get("epsilon") or 0.0
         if kind == "hidden-batch":
-            return self.batch_norm(v)
-        return self.layer_norm(v) if kind == "hidden-layer" else v
+            return self.batch_norm(v, epsilon)
+        return self.layer_norm(v, epsilon) if kind == "hidden-layer" else v
 
     def apply(self, activation: str | Mapping[str, Any] | Activation, v: Vector) -> Vector:
         """A named activation, site by site: ``w.apply("sigmoid", v)``."""

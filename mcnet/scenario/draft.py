@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mcnet.architectures import Architecture
-from mcnet.coordinates import COORDINATES, DOUBLE_CRITICAL, REQUIRED, Coordinate
+from mcnet.architectures.keys import EPSILON
+from mcnet.coordinates import COORDINATES, DOUBLE_CRITICAL, INSIDE, REQUIRED, Coordinate
 from mcnet.scenario import tables
 from mcnet.scenario.faults import Faults
 from mcnet.scenario.schema import Analyze, Sampling
@@ -115,6 +116,7 @@ def check(draft: Draft, faults: Faults) -> None:
     _inputs(draft, faults)
     _sampling(draft, faults)
     _last_layer(draft, faults)
+    _epsilon(draft, faults)
     _sampler(draft, faults)
     _theory(draft, faults)
 
@@ -207,6 +209,15 @@ def _inputs(draft: Draft, faults: Faults) -> None:
         if smallest == 1:
             where = ("inputs", "dimension") if "dimension" in given else ("inputs", "kind")
             faults.add(where, "two directions need two dimensions. Give a dimension of at least 2.")
+
+
+def _epsilon(draft: Draft, faults: Faults) -> None:
+    values = draft.axes().get("normalization", ())
+    if EPSILON in draft.axes() and not any(value in INSIDE for value in values):
+        listed = ", ".join(f'"{name}"' for name in INSIDE)
+        faults.add(
+            draft.place(EPSILON), f"belongs to a normalization inside the network ({listed}). Remove it.", at_key=True
+        )
 
 
 def _sampling(draft: Draft, faults: Faults) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 
 from mcnet import architectures
 from mcnet.activations.table import Activation
+from mcnet.architectures.keys import EPSILON
 from mcnet.architectures.program import frozen_keys
-from mcnet.coordinates import DENSE, DOUBLE_CRITICAL
+from mcnet.coordinates import DENSE, DOUBLE_CRITICAL, INSIDE
 from mcnet.point import Inputs, Point
 from mcnet.programs.names import ProgramError
 from mcnet.progress import counted
@@ -30,6 +31,7 @@ def points(draft: Draft, data: Data | None, faults: Faults, quiet: bool = True) 
     network, architecture = draft.network, draft.architecture
     for values in counted(list(draft.grid()), "points resolved", quiet):
         variances = _variances(draft, values, faults)
+        _set_epsilon(values)
         count = values.pop("count", None) or draft.count() or 1
         resolved = {**values, **(variances or {})}
         inputs = None if variances is None else _inputs(draft, resolved, count, data, faults)
@@ -58,6 +60,14 @@ def points(draft: Draft, data: Data | None, faults: Faults, quiet: bool = True) 
         made = [_at_sites(point, draft, faults) for point in made]
         _try(made, faults)
     return tuple(made)
+
+
+def _set_epsilon(values: dict[str, Any]) -> None:
+    """0 unless it was given, where the network normalises inside; elsewhere it means nothing."""
+    if values.get("normalization") in INSIDE:
+        values.setdefault(EPSILON, 0.0)
+    else:
+        values.pop(EPSILON, None)
 
 
 def _at_sites(point: Point, draft: Draft, faults: Faults) -> Point:
