@@ -52,7 +52,7 @@ def test_it_is_refused_where_it_means_nothing() -> None:
     for kind in ("none", "last-batch"):
         with pytest.raises(ScenarioError, match=r"network\.epsilon: belongs to a normalization inside the network"):
             load(study([kind], epsilon=1e-5, outputs=3))
-    with pytest.raises(ScenarioError, match=r"network\.epsilon: must be at least 0"):
+    with pytest.raises(ScenarioError, match=r"network\.epsilon: must lie from 0"):
         load(study(["hidden-batch"], epsilon=-1.0))
 
 
