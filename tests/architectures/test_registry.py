@@ -101,7 +101,7 @@ def test_complaints_name_the_key() -> None:
     assert found.complaints(given) == [
         ("skip", '"skip" must be at most 1'),
         ("mode", '"mode" must be one of "a", "b"'),
-        ("other", 'key "other" is not known (skip, taps, mode)'),
+        ("other", 'key "other" is not known (skip, taps, mode, epsilon)'),
         ("taps", '"taps" is missing: how many'),
     ]
     for value in (True, 1.5, "3", 0):
