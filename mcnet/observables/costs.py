@@ -121,7 +121,10 @@ def working_bytes(point: Point, needs: frozenset[str], sampler: str, precision: 
     """Memory of one network on its way; ``by_kernel``: by a fused kernel."""
     inputs, width = point.inputs.count, max(point.width, point.inputs.dimension)
     if point.is_program:
-        found = architectures.of(point).count.bytes_per_network(sampler, itemsize(precision), has_backward(needs))
+        counted = architectures.of(point).count
+        found = counted.bytes_per_network(sampler, itemsize(precision), has_backward(needs))
+        if "vectors" in needs:  # an observable may keep all that it is shown
+            found += itemsize(precision) * sum(int(v.rows * v.units) for v in counted.seen.values())
         return found + (kernel_bytes(point) if "tangent" in needs else 0)
     if by_kernel:
         chunk = 0 if point.inputs.kind in ("single", "pair") else 3 * 8 * inputs * min(point.inputs.dimension, 1 << 16)
@@ -134,6 +137,8 @@ def working_bytes(point: Point, needs: frozenset[str], sampler: str, precision: 
         total += point.depth * itemsize(precision) * inputs * width + 100 * (count - inputs) * width
         if sampler == "conditioned":
             total += 2 * 8 * (point.depth * inputs + count) * width  # questions and answers of all layers
+    if "vectors" in needs:
+        total += 2 * (point.depth + 1) * itemsize(precision) * inputs * width
     if "tangent" in needs:
         total += kernel_bytes(point)
     if "products" in needs:

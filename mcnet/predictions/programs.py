@@ -139,7 +139,7 @@ def _layers(
     ensemble: Ensemble, inputs: tuple[int, ...], letter: str, family: Callable[[Expansion], Any], plain: Any
 ) -> tuple[Parts, str]:
     """An entry of Gram matrices, (depth + 1,): of the first input, or of the pair; NaN where none is seen."""
-    found, at = theory_of(ensemble, inputs), _place(ensemble, inputs)
+    found, at = theory_of(ensemble, inputs), first_rows(ensemble, inputs)
     depth = ensemble.point.depth
     parts = np.full((6, depth + 1), np.nan)
     known, why = found.limit or found.expansion, found.why_not
@@ -178,7 +178,7 @@ def _statistics(found: Theory, family: Callable[[Expansion], Any], plain: Any, n
 _NO_TERMS = "the expansion of this program has no 1/M terms here"
 
 
-def _place(ensemble: Ensemble, inputs: tuple[int, ...]) -> list[int]:
+def first_rows(ensemble: Ensemble, inputs: tuple[int, ...]) -> list[int]:
     """Rows that the inputs are: their first ones."""
     per_input = len(ensemble.gram) // ensemble.point.inputs.count
     places = inputs if ensemble.program.count.mixes_inputs else range(len(inputs))

@@ -223,7 +223,9 @@ def _work(phi: Activation, sigma_w2: float, variance: float) -> float:
 
 
 def leaky(activation: ActivationLike, sigma_w2: float, sigma_b2: float, leak: float, q_0: float, steps: int) -> Floats:
-    """Covariance of the states of ``x' = (1 - d) x + d (W phi(x) + b)`` at all pairs of times, with one matrix W.
+    """Covariance of the states of ``x' = (1 - d) x + d (W h + b)`` at all pairs of times, with one matrix W.
+
+    ``h = phi(x)``, and the first state is asked as it is, ``h_0 = x_0``, as in the architecture ``recurrent``.
 
     Parameters
     ----------
@@ -248,7 +250,7 @@ def leaky(activation: ActivationLike, sigma_w2: float, sigma_b2: float, leak: fl
 
     Notes
     -----
-    With y_t = W phi(x_t) + b and K_ts = E phi(x_t) phi(x_s) at the covariance C,
+    With y_t = W h_t + b and K_ts = E h_t h_s at the covariance C (K_0s = C_0s E phi'(x_s), K_00 = C_00),
 
         <y_t x_(s+1)> = (1 - d) <y_t x_s> + d (sigma_w2 K_ts + sigma_b2) ,    <y_t x_0> = 0 ,
         C_(t+1,s)     = (1 - d) C_ts + d <y_t x_s> ,
@@ -264,9 +266,12 @@ def leaky(activation: ActivationLike, sigma_w2: float, sigma_b2: float, leak: fl
     c = np.zeros((steps + 1, steps + 1))
     c[0, 0] = q_0
     for t in range(steps):
-        variances = np.diagonal(c)[: t + 1]
-        k = np.asarray(gaussian.product(phi, np.full(t + 1, c[t, t]), variances, c[t, : t + 1]))
-        k[t] = gaussian.square(phi, c[t, t])
+        k = np.empty(t + 1)
+        if t > 0:
+            k[0] = c[t, 0] * gaussian.mean(phi.dphi, c[t, t], phi.kinks, gaussian.feature_scale(phi))
+            same = np.full(t - 1, c[t, t])
+            k[1:t] = gaussian.product(phi, same, np.diagonal(c)[1:t], c[t, 1:t])
+        k[t] = gaussian.square(phi, c[t, t]) if t > 0 else q_0
         drive = sigma_w2 * k + sigma_b2  # <y_t y_s>, s = 0..t
         overlap = np.zeros(t + 1)  # <y_t x_s>
         for s in range(t):

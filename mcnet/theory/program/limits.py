@@ -69,11 +69,11 @@ class Limit:
         pairs = zip(cotangents[id(a)], cotangents[id(b)], strict=True)
         return np.asarray(sum(self._w.algebra.gram(p, q) for p, q in pairs))
 
-    def error(self, name: Name, backward: bool = False) -> Floats:
+    def error(self, name: Name, backward: bool = False, other: Name | None = None) -> Floats:
         """Standard error of a Gram matrix, as a population has it: none."""
         if key_of(name) == ("ntk",):
             return np.zeros_like(self.ntk)
-        return np.zeros_like(self.backward(name) if backward else self.gram(name))
+        return np.zeros_like(self.backward(name) if backward else self.gram(name, other))
 
     @property
     def ntk(self) -> Floats:

@@ -48,8 +48,11 @@ class Population:
 
     def gram(self, name: Name, other: Name | None = None) -> Floats:
         """a_r . b_s / M of the rows of two seen vectors (of one with itself): shape (R, S)."""
+        return self._gram(name, other)[0]
+
+    def _gram(self, name: Name, other: Name | None) -> tuple[Floats, Floats]:
         key = ("gram", key_of(name), None if other is None else key_of(other))
-        return self._found(key, lambda run: run.gram(name, other).value, False)[0]
+        return self._found(key, lambda run: run.gram(name, other).value, False)
 
     def mean(self, name: Name) -> Floats:
         """The mean over the units of the rows of a seen vector: shape (R,)."""
@@ -80,13 +83,13 @@ class Population:
         key, read = self._kernel(parameterization, train_biases)
         return self._found(key, read, True)[1]
 
-    def error(self, name: Name, backward: bool = False) -> Floats:
-        """Standard error of the Gram matrix of a vector, or of its cotangents; ``"ntk"`` means the kernel."""
+    def error(self, name: Name, backward: bool = False, other: Name | None = None) -> Floats:
+        """Standard error of the Gram matrix of a vector (with another), or of its cotangents; ``"ntk"``: the kernel."""
         if key_of(name) == ("ntk",):
             return self._found(*self._kernel("ntk", True), True)[1]
         if backward:
             return self._found(("backward", key_of(name)), lambda run: run.backward(name).value, True)[1]
-        return self._found(("gram", key_of(name), None), lambda run: run.gram(name).value, False)[1]
+        return self._gram(name, other)[1]
 
     def _kernel(self, parameterization: str, train_biases: bool) -> tuple[Hashable, Callable[[Run], Floats]]:
         def read(run: Run) -> Floats:
