@@ -340,9 +340,12 @@ def _tangent(tree: xarray.DataTree, law: dict[str, Any]) -> str:
 
 
 def _parsed(value: Any) -> Any:
-    """A key from its column: lists and tables are stored as JSON, whole numbers among others as floats."""
-    if isinstance(value, str) and value[:1] in ("[", "{"):
-        return json.loads(value)
+    """A key from its column: beside texts everything is stored as JSON, whole numbers among others as floats."""
+    if isinstance(value, str):
+        try:
+            return json.loads(value, parse_constant=str)
+        except ValueError:
+            return value
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from mcnet_analysis.draw.depth import gradient_norms, profiles
 from mcnet_analysis.draw.fisher import bounds, degeneracy, largest_eigenvalue, spectrum
 from mcnet_analysis.draw.map import order_chaos
+from mcnet_analysis.draw.residual import length_fluctuations
 from mcnet_analysis.draw.sampling import allocation
 from mcnet_analysis.draw.scores import coefficients, score_histogram
 from mcnet_analysis.draw.spectra import against_depth, histograms
@@ -29,6 +30,7 @@ def drawings(
         *_of_spectra(spectra),
         kernel_coefficients(families),
         spread_against_depth(families),
+        length_fluctuations(families),
         largest_eigenvalue(families),
         spectrum(families),
         degeneracy(families),

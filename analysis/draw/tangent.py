@@ -65,10 +65,15 @@ def kernel_coefficients(families: Sequence[Judged]) -> Drawing | None:
         legend_below(figure, [left, right])
     caption = (
         "Coefficients of 1/M of the entries of the tangent kernel. Markers with errors: fitted over the widths, every "
-        "entry on its own. Black bars: theory. Red crosses: what theory would say if the weights of the backward pass "
-        "were independent of those of the forward pass. The limit and, to this order, the variances do not see the "
-        "assumption; the means do, except the diagonal of homogeneous activations. "
-    ) + " ".join(filter(None, map(_independence, shown, names)))
+        "entry on its own. Black bars: theory. "
+    )
+    if any(judged.family.first.why_no_theory is None for judged in shown):
+        caption += (
+            "Red crosses: what theory would say if the weights of the backward pass were independent of those of the "
+            "forward pass. The limit and, to this order, the variances do not see the assumption; the means do, except "
+            "the diagonal of homogeneous activations. "
+        )
+    caption += " ".join(filter(None, map(_independence, shown, names)))
     caption = caption.rstrip() + selection(len(shown), len(known), "laws")
     title = "Tangent kernel: measured and predicted coefficients, gradient independence"
     return Drawing("kernel-coefficients", figure, title, caption)
@@ -95,13 +100,14 @@ def _family_rows(axis: Axes, judged: Judged, statistic: str, place: int) -> None
         axis.errorbar(
             row["measured"] / unit, y, xerr=row["error"] / unit, fmt=marker, ms=3.5, lw=1, color=colour, label=entry
         )
-        if statistic == "a1":
-            without = independent(judged.family.first, column_of(row))
+        if statistic == "a1" and (without := independent(judged.family.first, column_of(row))) is not None:
             axis.plot(without / unit, y, "x", color=WARNING, ms=5, label="gradient independence")
 
 
-def independent(setting: Setting, column: Column) -> float:
-    """a1 of a kernel entry as gradient independence would have it."""
+def independent(setting: Setting, column: Column) -> float | None:
+    """a1 of a kernel entry as gradient independence would have it; None where nobody computed that."""
+    if setting.why_no_theory is not None:
+        return None
     index = tuple(dict.fromkeys(column.inputs))
     law = setting.law
     found = finite_width.coefficients(
@@ -122,8 +128,8 @@ def independent(setting: Setting, column: Column) -> float:
 
 def _independence(judged: Judged, name: str) -> str:
     """By how many standard errors the data reject the assumption, and the theory; nothing where they say the same."""
-    rows = _fitted(judged)
-    assumed = [independent(judged.family.first, column_of(row)) for row in rows]
+    known = [(independent(judged.family.first, column_of(row)), row) for row in _fitted(judged)]
+    assumed, rows = [a for a, _ in known if a is not None], [row for a, row in known if a is not None]
     if all(abs(a - row["predicted"]) < 0.1 * row["error"] for a, row in zip(assumed, rows, strict=True)):
         return ""
     off = max(abs(row["measured"] - a) / row["error"] for a, row in zip(assumed, rows, strict=True))
@@ -161,9 +167,13 @@ def spread_against_depth(families: Sequence[Judged]) -> Drawing | None:
         axis.set_xlabel("depth / width")
         axis.set_ylabel(r"$\langle\Theta^2\rangle/\langle\Theta\rangle^2 - 1$")
         legend_below(figure, [axis])
-    caption = (
-        "Relative variance of the diagonal of the tangent kernel over networks, at all depths and widths. Black "
-        "dashes: the exact value at that depth and width; line: the exact value of the deepest networks at any width. "
+    caption = "Relative variance of the diagonal of the tangent kernel over networks, at all depths and widths. "
+    if exact:
+        caption += (
+            "Black dashes: the exact value at that depth and width; line: the exact value of the deepest networks at "
+            "any width. "
+        )
+    caption += (
         "Where depth/width is not small the law has heavy tails: the few networks that carry the variance may be "
         "missing from a sample, which then lies below the exact value by more than its error says."
     )

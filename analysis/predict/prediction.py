@@ -197,4 +197,9 @@ def homogeneous_slope(setting: Setting) -> float | None:
 
 def curve(name: str) -> Callable[[Theory, Setting, tuple[int, ...]], Curve]:
     """The prediction of whoever the registry of predictions names for an observable."""
-    return lambda theory, setting, index: predictions.predict(name, setting.ensemble, index)
+
+    def function(theory: Theory, setting: Setting, index: tuple[int, ...]) -> Curve:
+        ensemble = setting.ensemble
+        return predictions.predict(name, ensemble if "1/M" in theory.orders else ensemble.of_limits(), index)
+
+    return function

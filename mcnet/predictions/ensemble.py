@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -26,11 +26,14 @@ class Ensemble:
         x.x/M_0 of the rows of all inputs, input slowest: exact, or of the law of inputs drawn anew for every network.
     fluctuating : bool
         Whether the Gram matrix differs from network to network.
+    limits_only : bool
+        Whether terms of 1/M are not wanted: predictors need not compute them.
     """
 
     point: Point
     gram: Floats
     fluctuating: bool
+    limits_only: bool = False
 
     @classmethod
     def of(cls, point: Point) -> Ensemble:
@@ -49,6 +52,10 @@ class Ensemble:
         rows = architectures.of(point).rows
         whole: Floats = np.kron(gram, np.eye(rows)).astype(np.float64)
         return cls(point, whole, inputs.kind == "gaussian" and inputs.fresh)
+
+    def of_limits(self) -> Ensemble:
+        """The same, of which only limits are wanted."""
+        return replace(self, limits_only=True)
 
     @cached_property
     def program(self) -> Program:

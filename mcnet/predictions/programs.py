@@ -60,11 +60,11 @@ def theory_of(ensemble: Ensemble, inputs: tuple[int, ...]) -> Theory:
     point = ensemble.point
     if not _reads_width(point, architectures.of(point)) and point.inputs.dimension == point.width:
         point = replace(point, width=WIDTH, inputs=replace(point.inputs, dimension=WIDTH))
-    return _theory(point, architectures.of(point), gram.tobytes(), len(rows), ensemble.fluctuating)
+    return _theory(point, architectures.of(point), gram.tobytes(), len(rows), _why_no_expansion(point, ensemble))
 
 
 @lru_cache(maxsize=64)
-def _theory(point: Point, program: Program, gram: bytes, rows: int, fluctuating: bool) -> Theory:
+def _theory(point: Point, program: Program, gram: bytes, rows: int, reason: str) -> Theory:
     how: dict[str, Any] = {
         "activation": point.activation,
         "weights": point.weights,
@@ -77,7 +77,6 @@ def _theory(point: Point, program: Program, gram: bytes, rows: int, fluctuating:
         found = limit(*given, **how)
     except ProgramError as error:
         why = str(error)
-    reason = _why_no_expansion(point, fluctuating)
     if not reason:
         try:
             return Theory(found, expansion(*given, **how), "")
@@ -88,12 +87,14 @@ def _theory(point: Point, program: Program, gram: bytes, rows: int, fluctuating:
     return Theory(found, None, reason)
 
 
-def _why_no_expansion(point: Point, fluctuating: bool) -> str:
+def _why_no_expansion(point: Point, ensemble: Ensemble) -> str:
+    if ensemble.limits_only:
+        return "terms of 1/M are not asked for"
     if point.weights not in ("gaussian", "orthogonal"):
         return f"no 1/M theory for {point.weights} weights"
     if point.outputs and point.readout != "gaussian":
         return f'no 1/M theory with readout = "{point.readout}"'
-    if fluctuating:
+    if ensemble.fluctuating:
         return "no 1/M theory of this architecture for inputs drawn anew in every network"
     if point.inputs.dimension != point.width:
         return "the 1/M theory of programs is for inputs.dimension = width"

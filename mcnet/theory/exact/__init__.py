@@ -14,7 +14,7 @@ from mcnet.theory.exact.convolution import (
     relu_convolution_lengths,
 )
 from mcnet.theory.exact.recurrent import tied_linear_length
-from mcnet.theory.exact.residual import linear_residual_jacobian, relu_residual_lengths
+from mcnet.theory.exact.residual import linear_residual_jacobian, relu_residual_gradients, relu_residual_lengths
 
 __all__ = [
     "GramMoments",
@@ -27,6 +27,7 @@ __all__ = [
     "linear_residual_jacobian",
     "log_jacobian_elementary",
     "relu_convolution_lengths",
+    "relu_residual_gradients",
     "relu_residual_lengths",
     "tied_linear_length",
 ]

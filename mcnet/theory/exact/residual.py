@@ -58,3 +58,27 @@ def relu_residual_lengths(
     mean = a2 + 0.5 * s2 * rho
     second = a2 * a2 + a2 * s2 * rho * more + s2 * s2 * rho * rho * more * (0.25 + 1.25 / width)
     return Moments(mean**depth, second**depth)
+
+
+def relu_residual_gradients(
+    sigma_w2: float, sigma_v2: float, skip: float, branch: float, width: int, above: int
+) -> Moments:
+    """Moments of |df/du|^2 in such networks, f = w . h of a Gaussian readout w with entries of variance sigma_w2/M.
+
+    Parameters
+    ----------
+    sigma_w2, sigma_v2, skip, branch, width
+        As :func:`relu_residual_lengths`.
+    above : int
+        Blocks above the one whose pre-activations u = W h are meant.
+
+    Notes
+    -----
+    ``df/du = s mask (V^T D)`` with the error D at the output of the block, whose squared length is that of w times a
+    length through ``above`` blocks; half of the entries of V^T D pass:
+
+        E |df/du|^2 = s^2 sigma_v2/2 E|D|^2 ,    E |df/du|^4 = s^4 sigma_v2^2 (1/4 + 5/(4M)) E|D|^4 .
+    """
+    through = relu_residual_lengths(sigma_w2, sigma_v2, skip, branch, width, above)
+    gain = branch**2 * sigma_v2 * sigma_w2
+    return Moments(0.5 * gain * through.mean, gain**2 * (0.25 + 1.25 / width) * (1.0 + 2.0 / width) * through.second)
