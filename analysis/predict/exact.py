@@ -5,7 +5,7 @@ from __future__ import annotations
 from mcnet_analysis.predict.prediction import ExactMoments, homogeneous_slope
 from mcnet_analysis.study import Column, Setting
 
-from mcnet import activations, architectures
+from mcnet import activations
 from mcnet.theory.exact import laws
 from mcnet.theory.exact.residual import relu_residual_gradients, relu_residual_lengths
 
@@ -57,7 +57,7 @@ def _blocks(setting: Setting) -> tuple[float, float, float] | None:
     law = setting.law
     if law["architecture"] != "residual" or setting.activation.label != activations.get("relu").label:
         return None
-    p = architectures.of(setting.ensemble.point).parameters
+    p = setting.ensemble.program.parameters
     bare = p.block == "two" and not p.sigma_b2 and not p.sigma_c2
     if not bare or setting.fluctuating or law["weights"] != "gaussian" or law["normalization"] != "none":
         return None
