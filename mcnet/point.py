@@ -12,6 +12,7 @@ from typing import Any
 
 from mcnet.activations.table import Activation
 from mcnet.coordinates import COORDINATES, DENSE, OUTPUT_NORMALIZATIONS
+from mcnet.recipe import Recipe
 
 _ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
@@ -75,7 +76,8 @@ class Point:
 
     ``outputs`` is None where there is no readout; ``parameterization`` and ``train_biases`` say how the tangent kernel
     is read off a network and do not change the network itself. ``parameters`` are the keys of the architecture with
-    their values, sorted by name; keys that are not set are absent.
+    their values, sorted by name; keys that are not set are absent. ``train`` says what becomes of the networks after
+    they were drawn: they are the same whatever it says, and so is the key of the point.
     """
 
     architecture: str
@@ -92,6 +94,7 @@ class Point:
     parameterization: str = "standard"
     train_biases: bool = False
     parameters: tuple[tuple[str, Any], ...] = ()
+    train: Recipe | None = None
 
     @cached_property
     def physics(self) -> dict[str, Any]:

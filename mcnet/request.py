@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mcnet.recipe import Recipe
+
 
 @dataclass(frozen=True)
 class Request:
@@ -21,9 +23,12 @@ class Request:
         ``auto``, ``conditioned`` or ``explicit``.
     precision : str
         ``mixed`` (float32 arrays; float64 Gram matrices, sums and results) or ``float64``.
+    train : Recipe or None
+        How networks are trained; the points have it too.
     """
 
     measures: Mapping[str, Mapping[str, Any]]
     seed: int
     sampler: str = "auto"
     precision: str = "mixed"
+    train: Recipe | None = None

@@ -20,6 +20,7 @@ BACKWARD   5    conditioned backward normals        direction, unit
 PROBES     6    probes (Lanczos start, Hutchinson)  probe, component
 GATES      7    gate and normalisation parameters   gate, unit
 DRAWS      8    vectors that a program draws        row, unit
+ORDER      9    order of training inputs            epoch, input
 ========== ==== =================================== ====================================
 
 The layer is the index of the weight matrix, 1 to L (readout: L); in other programs than dense ones its place in the
@@ -43,7 +44,7 @@ from numpy.typing import ArrayLike, NDArray
 
 STREAM_VERSION = 1
 
-WEIGHTS, BIAS, INPUTS, LABELS, FORWARD, BACKWARD, PROBES, GATES, DRAWS = range(9)
+WEIGHTS, BIAS, INPUTS, LABELS, FORWARD, BACKWARD, PROBES, GATES, DRAWS, ORDER = range(10)
 BIAS_COLUMN = 1 << 30
 
 Words = NDArray[np.uint32]

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {"mcnet": ROOT / "mcnet", "mcnet_analysis": ROOT / "analysis"}
 
-BASE = {"activations", "coordinates", "errors", "point", "request", "streams", "variables"}
+BASE = {"activations", "coordinates", "errors", "point", "recipe", "request", "streams", "variables"}
 """What every room may import: names and numbers, no work."""
 
 # What each room may import besides itself and the base. A room is a package, or a module at the root.
@@ -24,8 +24,9 @@ ALLOWED: dict[str, set[str]] = {
     "networks": {"weights", "backend", "kernels"},
     "programs": {"weights", "networks", "backend", "kernels"},
     "architectures": {"programs"},
-    "observables": {"architectures", "programs", "networks", "weights", "backend", "kernels"},
-    "scenario": {"theory", "observables", "architectures", "programs", "progress"},
+    "training": {"architectures", "programs", "networks", "weights", "backend", "kernels"},
+    "observables": {"training", "architectures", "programs", "networks", "weights", "backend", "kernels"},
+    "scenario": {"theory", "observables", "training", "architectures", "programs", "progress"},
     "predictions": {"theory", "architectures", "programs"},
     "plan": {"scenario", "observables", "architectures"},
     "files": set(),

@@ -64,8 +64,8 @@ def test_point_key_known_answer() -> None:
 
 def test_constants_are_the_specified_ones() -> None:
     assert streams.STREAM_VERSION == 1
-    roles = ("WEIGHTS", "BIAS", "INPUTS", "LABELS", "FORWARD", "BACKWARD", "PROBES", "GATES", "DRAWS")
-    assert [getattr(streams, name) for name in roles] == list(range(9))
+    roles = ("WEIGHTS", "BIAS", "INPUTS", "LABELS", "FORWARD", "BACKWARD", "PROBES", "GATES", "DRAWS", "ORDER")
+    assert [getattr(streams, name) for name in roles] == list(range(10))
     assert streams.BIAS_COLUMN == 2**30
 
 

@@ -21,6 +21,8 @@ from mcnet.coordinates import COORDINATES, Coordinate
 from mcnet.dataset.checks import FORMAT_VERSION
 from mcnet.observables import jacobian, tangent
 from mcnet.plan.plan import Plan
+from mcnet.recipe import Recipe
+from mcnet.request import Request
 from mcnet.scenario import rounding
 from mcnet.streams import STREAM_VERSION
 from mcnet.variables import Variable
@@ -160,14 +162,12 @@ def build(plan: Plan, contents: Sequence[Content], scenario_toml: str) -> Schema
         labels = _input_labels(plan)
         root = Group("", {**root.sizes, "input": labels.shape[1]}, points, (*root.variables, _labels_array(labels)))
     names = sorted({variable.group for content in contents for variable, _ in content.layouts})
-    measured = tuple(_measured_group(name, contents, points, plan.request.measures) for name in names)
+    measured = tuple(_measured_group(name, contents, points, plan.request) for name in names)
     quality = _quality_group(contents, points, plan)
     return Schema(_attributes(plan, contents, scenario_toml), (root, *measured, quality))
 
 
-def _measured_group(
-    name: str, contents: Sequence[Content], points: tuple[Array, ...], measures: Mapping[str, Mapping[str, Any]]
-) -> Group:
+def _measured_group(name: str, contents: Sequence[Content], points: tuple[Array, ...], request: Request) -> Group:
     variables: dict[str, Variable] = {}
     sizes = {"point": len(contents)}
     ranks = np.zeros(len(contents), dtype=np.int64)
@@ -195,16 +195,30 @@ def _measured_group(
         for variable in sorted(variables.values(), key=lambda variable: variable.name)
     )
     coordinates = [*points, *(array for dim, size in sizes.items() for array in _dimension_coordinates(dim, size))]
+    if request.train is not None:
+        coordinates += _training_coordinates(request.train, sizes)
     if "rank" in sizes:
         coordinates.append(_array("n_rank", ("point",), ranks, "number of ranks that are real"))
     if "shard" in sizes:
         coordinates.append(_shards(contents))
-    if "bin" in sizes and name in measures:
-        bounds = {"jacobian": jacobian.edges, "ntk": tangent.edges}[name](measures[name])
+    if "bin" in sizes and name in request.measures:
+        bounds = {"jacobian": jacobian.edges, "ntk": tangent.edges}[name](request.measures[name])
         sizes["bin_edge"] = bounds.size
         what = "edges of the bins but for the first and the last, which are open"
         coordinates.append(_array("bin_edge", ("bin_edge",), bounds, what))
     return Group(name, sizes, tuple(coordinates), arrays)
+
+
+def _training_coordinates(recipe: Recipe, sizes: Mapping[str, int]) -> list[Array]:
+    unit = "in units of 2 / lambda_max of each network" if recipe.learning_rate_unit == "bound" else "as given"
+    known = {
+        "learning_rate": (recipe.learning_rate, np.float64, f"learning rate, {unit}"),
+        "step": (range(recipe.steps + 1), np.int64, "step of training; values are those before it"),
+        "recorded_step": (recipe.record, np.int64, "step of training; values are those before it"),
+    }
+    return [
+        _array(dim, (dim,), np.array(list(v), kind), text) for dim, (v, kind, text) in known.items() if dim in sizes
+    ]
 
 
 def _dimension_coordinates(dim: str, size: int) -> Iterator[Array]:
@@ -369,6 +383,7 @@ def _attributes(plan: Plan, contents: Sequence[Content], scenario_toml: str) -> 
         "reproducibility": rounding.promise([(p.point, p.sampler) for p in plan.points], plan.request.precision),
         "measures_json": json.dumps({name: dict(options) for name, options in plan.request.measures.items()}),
         "activations_json": json.dumps(labels),
+        **({} if plan.request.train is None else {"train_json": json.dumps(plan.request.train.plain())}),
         **({"keys_json": json.dumps({key.name: key.symbol for key in keys})} if (keys := _keys(plan)) else {}),
         **({"inputs": "; ".join(data)} if (data := _described(plan)) else {}),
         "networks_planned": sum(planned.networks for planned in plan.points),

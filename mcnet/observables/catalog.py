@@ -11,14 +11,14 @@ import numpy as np
 from mcnet import activations
 from mcnet.coordinates import DENSE
 from mcnet.errors import UsageError
-from mcnet.observables import conditional_fisher, conjugate_kernel, gradient, jacobian, signal, tangent, two_time
+from mcnet.observables import conditional_fisher, conjugate_kernel, gradient, jacobian, signal, tangent, training, two_time
 from mcnet.observables.observable import Collector, Observable, Option, Options, Values, layer_sizes
 from mcnet.point import Inputs, Point
 from mcnet.variables import Variable
 
 OBSERVABLES: dict[str, Observable] = {
     name: observable
-    for module in (signal, gradient, tangent, jacobian, conditional_fisher, conjugate_kernel, two_time)
+    for module in (signal, gradient, tangent, jacobian, conditional_fisher, conjugate_kernel, training, two_time)
     for name, observable in module.OBSERVABLES.items()
 }
 _SHIPPED = frozenset(OBSERVABLES)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +13,16 @@ from mcnet import architectures
 from mcnet.backend import Backend, one_thread
 from mcnet.coordinates import DENSE
 from mcnet.errors import McnetError
-from mcnet.observables import costs
+from mcnet.observables import costs, training_passes
 from mcnet.observables.catalog import OBSERVABLES, require_shapes
 from mcnet.observables.drawing import Drawing, Way, ways
 from mcnet.observables.observable import Observable, Options, Values
 from mcnet.observables.sample import Sample
+from mcnet.observables.training import TRAINING, recipe_of
+from mcnet.observables.training_passes import passes
 from mcnet.point import Point
 from mcnet.request import Request
+from mcnet.training import costs as training_costs
 from mcnet.variables import Measured, Variable
 from mcnet.weights.laws import CONDITIONED_LAWS
 
@@ -66,22 +70,38 @@ def measure(point: Point, request: Request, start: int, stop: int, backend: Back
         _Asked(OBSERVABLES[name], options, OBSERVABLES[name].variables(point, options))
         for name, options in request.measures.items()
     ]
-    parts: list[list[NDArray[np.generic]]] = []
+    parts: dict[str, list[NDArray[np.generic]]] = {}
     with one_thread(), np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below, with its name
-        for first, last, sample in _samples(point, request, start, stop, backend):
-            _check_underflow(sample, point, request, first)
-            values = [pair for entry in asked for pair in _evaluated(entry, point, sample, last - first)]
-            for variable, part in values:
-                _check_finite(variable, part, point, request, first, last)
-            parts.append([part.values for _, part in values])
-    variables = [variable for entry in asked for variable in entry.variables]
+        for some, first, last, seen in _seen(asked, point, request, start, stop, backend):
+            for entry in some:
+                for variable, part in _evaluated(entry, point, seen, last - first):
+                    _check_finite(variable, part, point, request, first, last)
+                    parts.setdefault(variable.name, []).append(part.values)
     return [
         Measured(variable, sum(pieces) if variable.per_shard else np.concatenate(pieces))
-        for variable, pieces in zip(variables, map(list, zip(*parts, strict=True)), strict=True)
+        for entry in asked
+        for variable in entry.variables
+        for pieces in [parts[variable.name]]
     ]
 
 
-def _evaluated(asked: _Asked, point: Point, sample: Sample, networks: int) -> list[tuple[Variable, Values]]:
+def _seen(
+    asked: list[_Asked], point: Point, request: Request, start: int, stop: int, backend: Backend
+) -> Iterator[tuple[list[_Asked], int, int, Any]]:
+    """Sub-batches of networks as they are drawn, then of networks as they are trained, and who looks at them."""
+    trained = [entry for entry in asked if TRAINING in entry.observable.needs]
+    drawn = [entry for entry in asked if entry not in trained]
+    if drawn:
+        only = replace(_drawn(request) or request, sampler=resolve_sampler(point, request))
+        for first, last, sample in _samples(point, only, start, stop, backend):
+            _check_underflow(sample, point, only, first)
+            yield drawn, first, last, sample
+    if trained:
+        for first, last, records in passes(point, request, resolve_sampler(point, request), start, stop, backend):
+            yield trained, first, last, records
+
+
+def _evaluated(asked: _Asked, point: Point, sample: Any, networks: int) -> list[tuple[Variable, Values]]:
     """The variables of an observable with their numbers; those of a plug-in are looked at first."""
     observable, options, variables = asked
     found = observable.evaluate(point, options, sample)
@@ -99,6 +119,8 @@ def resolve_sampler(point: Point, request: Request) -> str:
     architectures.lookup(point.architecture)
     if request.sampler != "auto":
         return request.sampler
+    if trains(point, request):
+        return training_costs.sampler_of(point, recipe_of(point))
     asked = [OBSERVABLES[name] for name in request.measures]
     possible = _laws(point) <= set(CONDITIONED_LAWS) and all(
         "conditioned" in observable.samplers for observable in asked
@@ -133,15 +155,28 @@ class Estimates:
 
 def estimate(point: Point, request: Request) -> costs.Estimate:
     """Rough costs of one network of a point, for the size of batches and for ``mcnet check``."""
-    sampler, needs = resolve_sampler(point, request), costs.needs_at(point, request)
-    way = _first_way(point, request, sampler)
+    sampler = resolve_sampler(point, request)
     of_network, of_shard = costs.stored_bytes(point, request)
-    return costs.Estimate(
-        bytes_per_network=costs.working_bytes(point, needs, sampler, way.precision, way.fused),
-        stored_bytes_per_network=of_network,
-        seconds_per_network=_seconds(point, request, sampler),
-        stored_bytes_per_shard=of_shard,
-    )
+    needed, seconds = 0, 0.0
+    if drawn := _drawn(request):
+        needs, way = costs.needs_at(point, drawn), _first_way(point, drawn, sampler)
+        needed = costs.working_bytes(point, needs, sampler, way.precision, way.fused)
+        seconds = _seconds(point, drawn, sampler)
+    if trains(point, request):
+        needed = max(needed, training_passes.bytes_per_network(point, request, sampler))
+        seconds += training_costs.seconds(point, recipe_of(point), sampler)
+    return costs.Estimate(needed, of_network, seconds, of_shard)
+
+
+def trains(point: Point, request: Request) -> bool:
+    """Whether anything is asked of networks in training."""
+    return point.train is not None and TRAINING in costs.needs_of(request)
+
+
+def _drawn(request: Request) -> Request | None:
+    """The part of a request that looks at networks as they are drawn; None where there is none."""
+    measures = {name: each for name, each in request.measures.items() if TRAINING not in OBSERVABLES[name].needs}
+    return replace(request, measures=measures) if measures else None
 
 
 def _first_way(point: Point, request: Request, sampler: str) -> Way:

@@ -134,7 +134,7 @@ class Observable:
 
     def unfit(self, point: Point) -> list[str]:
         """Why it is not read off networks of this architecture; empty if it is."""
-        if not point.is_program or self.needs <= PROGRAMS:
+        if not point.is_program or self.needs <= PROGRAMS or "training" in self.needs:
             return []
         kind = point.architecture if point.architecture != DENSE else f"{point.normalization} normalisation"
         return [f'it is read off dense networks, not off "{kind}"']

@@ -20,6 +20,7 @@ from mcnet.plan.allocation import LEAST
 from mcnet.plan.format import FORMAT_VERSION, MAX_SHARDS, read_document, sealed
 from mcnet.plan.tasks import Task, round_robin
 from mcnet.point import Inputs, Point, frozen
+from mcnet.recipe import Recipe
 from mcnet.request import Request
 from mcnet.scenario import target as scenario_target
 from mcnet.scenario.text import quote
@@ -114,6 +115,7 @@ class Plan:
                 "precision": self.request.precision,
                 "batch": "automatic" if self.batch is None else self.batch,
             },
+            **({} if self.request.train is None else {"train": self.request.train.plain()}),
         }
 
     @cached_property
@@ -190,7 +192,9 @@ class Plan:
             points = tuple(
                 _point_from_json(entry, document["values"], document.get("labels", {})) for entry in document["points"]
             )
-            sampling = document["identity"]["sampling"]
+            sampling, train = document["identity"]["sampling"], document["identity"].get("train")
+            recipe = None if train is None else Recipe.of_plain(train)
+            points = tuple(replace(planned, point=replace(planned.point, train=recipe)) for planned in points)
             plan = cls(
                 points=points,
                 request=Request(
@@ -198,6 +202,7 @@ class Plan:
                     seed=sampling["seed"],
                     sampler=sampling["sampler"],
                     precision=sampling["precision"],
+                    train=recipe,
                 ),
                 batch=None if sampling["batch"] == "automatic" else sampling["batch"],
                 title=document["title"],
@@ -337,7 +342,7 @@ def _lost_points(old: Plan, new: Plan) -> list[str]:
 
 
 _INPUTS_FIELDS = tuple(name for name in Inputs.__dataclass_fields__ if name not in ("labels", "description"))
-_POINT_FIELDS = tuple(name for name in Point.__dataclass_fields__ if name != "parameters")
+_POINT_FIELDS = tuple(name for name in Point.__dataclass_fields__ if name not in ("parameters", "train"))
 
 
 def _point_to_json(planned: PlannedPoint) -> dict[str, Any]:

@@ -150,19 +150,19 @@ class Count:
                 6e-9 * self.functionals * sum(_cotangent_rows(self, v) * v.units for v in self.vectors if v.answers)
             )
         for matrix in self.matrices.values():
-            total += _seconds(matrix, sampler, backward)
+            total += seconds_of_matrix(matrix, sampler, backward)
         return total
 
     def asking_pays(self, backward: bool) -> bool:
         """Whether asked matrices are faster than built ones."""
         asked, built = (
-            sum(_seconds(matrix, sampler, backward) for matrix in self.matrices.values())
+            sum(seconds_of_matrix(matrix, sampler, backward) for matrix in self.matrices.values())
             for sampler in ("conditioned", "explicit")
         )
         return asked <= built
 
 
-def _seconds(matrix: MatrixCount, sampler: str, backward: bool) -> float:
+def seconds_of_matrix(matrix: MatrixCount, sampler: str, backward: bool) -> float:
     """Time that the products with one matrix take, random numbers included."""
     units, columns = int(matrix.asked.units), int(matrix.asked.columns)
     back = matrix.backward if backward else 0

@@ -28,6 +28,7 @@ def reverse(
     start: tuple[Vector, Array],
     wanted: Iterable[Vector],
     visit: Visit,
+    scaled: bool = True,
 ) -> None:
     """Cotangents of all vectors on the way from one to those wanted, the last made first.
 
@@ -41,6 +42,8 @@ def reverse(
     wanted : iterable of Vector
         Nothing is propagated that does not lead to one of them: no matrix is asked for it.
     visit : callable
+    scaled : bool
+        Whether cotangents that leave a comfortable range are divided by a power of two.
     """
     xp = backend.xp
     leading = _leading({id(v) for v in wanted}, tape)
@@ -50,7 +53,7 @@ def reverse(
         if id(v) not in known:
             continue
         c, exponent = known.pop(id(v))
-        if v.answer:
+        if v.answer and scaled:
             c, exponent = _in_range(xp, c, exponent)
         visit(v, c, exponent)
         if v.pull is None or not any(id(parent) in leading for parent in v.parents):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -23,7 +23,6 @@ from mcnet.programs.names import ProgramError
 from mcnet.programs.parameters import Law
 from mcnet.programs.passes import powers
 from mcnet.programs.tape import Vector
-from mcnet.weights.laws import AbstractMatrix
 
 Array = Any
 
@@ -31,6 +30,18 @@ PARAMETERIZATIONS = ("standard", "ntk", "pdlt")
 
 BLOCK = 1 << 22
 """Entries of the products of cotangents that are made at a time."""
+
+
+class AbstractParameterization(Protocol):
+    """How weights are trained."""
+
+    def scales_of(self, question: Question) -> tuple[float, float]:
+        """(alpha, beta) of the matrix of a question."""
+        ...
+
+    def tap_weights(self, question: Vector) -> tuple[float, ...]:
+        """Factors of the products of a question, one for each of its equal shares of units; empty for none."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -57,6 +68,10 @@ class Parameterization:
             raise ProgramError(f'parameterization "{self.name}" is not known ({", ".join(PARAMETERIZATIONS)})')
         alpha, beta = scales[self.name]
         return alpha, beta if self.train_biases else 0.0
+
+    def scales_of(self, question: Question) -> tuple[float, float]:
+        """(alpha, beta) of the matrix of a question."""
+        return self.scales(question.law, question.question.fan)
 
     def tap_weights(self, question: Vector) -> tuple[float, ...]:
         """Factors of the products of a question, one for each of its equal shares of units; empty for none."""
@@ -105,10 +120,11 @@ def plain_question(
             parts.append(xp.broadcast_to(x, (x.shape[0], inputs, *x.shape[2:])))
     lead = max(part.shape[0] for part in parts)
     joined = xp.concat([xp.broadcast_to(part, (lead, *part.shape[1:])) for part in parts], axis=2)
-    return joined if not weights else joined * _spread(backend, [weight**0.5 for weight in weights], joined.shape[3])
+    return joined if not weights else joined * spread(backend, [weight**0.5 for weight in weights], joined.shape[3])
 
 
-def _spread(backend: Backend, weights: Sequence[float], units: int) -> Array:
+def spread(backend: Backend, weights: Sequence[float], units: int) -> Array:
+    """Weights of taps, each for its equal share of so many units: (units,), float64."""
     return backend.place(np.repeat(np.asarray(weights, np.float64), units // len(weights)))
 
 
@@ -131,7 +147,7 @@ def kernel_term(
     backend: Backend,
     asked: Sequence[Question],
     cotangents: Sequence[tuple[Array, Array]],
-    how: Parameterization,
+    how: AbstractParameterization,
     mixing: bool,
 ) -> Array:
     """What one matrix adds to the tangent kernel: (N, Q, Q), float64.
@@ -141,7 +157,7 @@ def kernel_term(
     xp = backend.xp
     g, exponent = joined_cotangents(backend, cotangents, mixing)
     networks, functionals, inputs, sites, units = g.shape
-    alpha, beta = how.scales(asked[0].law, asked[0].question.fan)
+    alpha, beta = how.scales_of(asked[0])
     x = plain_question(backend, asked, inputs, how.tap_weights(asked[0].question), mixing)
     x = xp.reshape(x, (x.shape[0], inputs * sites, x.shape[3]))
     f = alpha * xp.matmul(x, xp.matrix_transpose(x)) + beta
@@ -205,7 +221,7 @@ def gradient(
     backend: Backend,
     asked: Sequence[Question],
     cotangents: Sequence[tuple[Array, Array]],
-    how: Parameterization,
+    how: AbstractParameterization,
     mixing: bool,
 ) -> tuple[Gradient, Array]:
     """The gradient of one functional (K = 1) divided by 2^exponent, and the exponents (N,)."""
@@ -214,39 +230,7 @@ def gradient(
     networks, _, inputs, sites, units = g.shape
     weights = how.tap_weights(asked[0].question)
     x = plain_question(backend, asked, inputs, (), mixing)
-    x = x * _spread(backend, weights, x.shape[3]) if weights else x
-    alpha, beta = how.scales(asked[0].law, asked[0].question.fan)
+    x = x * spread(backend, weights, x.shape[3]) if weights else x
+    alpha, beta = how.scales_of(asked[0])
     w = xp.reshape(g, (networks, inputs * sites, units))
     return Gradient(backend, w, xp.reshape(x, (x.shape[0], inputs * sites, x.shape[3])), alpha, beta), exponent
-
-
-@dataclass(frozen=True)
-class TrainedMatrix:
-    """A matrix after steps of gradient descent: W - sum of low-rank terms, built or asked.
-
-    Attributes
-    ----------
-    backend : Backend
-    matrix : AbstractMatrix
-        As initialised.
-    steps : tuple of (Gradient, float)
-        Gradients of the loss and learning rates.
-    """
-
-    backend: Backend
-    matrix: AbstractMatrix
-    steps: tuple[tuple[Gradient, float], ...]
-
-    def apply(self, x: Array, constants: Array) -> Array:
-        """W x + constant b; see :class:`mcnet.weights.laws.AbstractMatrix`."""
-        answer = self.matrix.apply(x, constants)
-        for step, rate in self.steps:
-            answer = answer - self.backend.xp.astype(rate * step.apply(x, constants), answer.dtype)
-        return answer
-
-    def apply_transpose(self, d: Array) -> Array:
-        """W^T d; see :class:`mcnet.weights.laws.AbstractMatrix`."""
-        answer = self.matrix.apply_transpose(d)
-        for step, rate in self.steps:
-            answer = answer - self.backend.xp.astype(rate * step.apply_transpose(d), answer.dtype)
-        return answer

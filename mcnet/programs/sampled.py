@@ -9,7 +9,7 @@
     back.kernel                         tangent kernel (N, C T, C T)
     trace.kernel_product(v, how)        its product with vectors, one backward and one tangent pass
     trace.jacobian(("h", 3))            products with d h^3(0) / d x(0); entries where matrices are built
-    trace.trained(v, how, rate)         the same networks after one step of gradient descent
+    trace.moves(v)                      what a step of gradient descent changes in each matrix
 
 The engine's part: sub-batches of an ensemble small enough for :meth:`mcnet.programs.counted.Count.bytes_per_network`;
 the numbers of a network do not depend on them. A matrix takes the streams of the layer that is its place in the order
@@ -89,6 +89,7 @@ def run(
     grams: bool = True,
     observe: Observer | None = None,
     matrices: Mapping[Key, AbstractMatrix] | None = None,
+    plan: Count | None = None,
 ) -> Trace:
     """The networks of an ensemble, forward.
 
@@ -116,6 +117,8 @@ def run(
         Called with name and vector of everything seen.
     matrices : mapping, optional
         Matrices of an earlier run to go on with, as :attr:`Trace.matrices` has them.
+    plan : Count, optional
+        The program on these shapes, where it is known already.
 
     Raises
     ------
@@ -127,7 +130,7 @@ def run(
     if x.ndim != len(axes) + 3:
         raise ProgramError(f"inputs of axes input, {', '.join(axes)} have {len(axes) + 3} dimensions, got {x.ndim}")
     sizes = {INPUT: int(x.shape[1]), **dict(zip(axes, (int(size) for size in x.shape[2:-1]), strict=True))}
-    plan = counted.count(network, parameters, laws, sizes, int(x.shape[-1]))
+    plan = plan or counted.count(network, parameters, laws, sizes, int(x.shape[-1]))
     w = Sampled(parameters, laws, ensemble, Settings(sampler, backward, keep, grams, observe), plan, matrices or {})
     start = w.input(x, sizes)
     output = called(network, w, start, parameters)

@@ -1,4 +1,4 @@
-"""What is read off sampled networks: Gram matrices, cotangents, tangent kernel, Jacobian, one step of training."""
+"""What is read off sampled networks: Gram matrices, cotangents, tangent kernel, Jacobian, steps of training."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from mcnet.kernels.vectors import overlaps
 from mcnet.programs import rows
 from mcnet.programs.counted import Count
 from mcnet.programs.jacobian import Jacobian
+from mcnet.programs.moves import Move, joined_moves, move
 from mcnet.programs.names import INPUT, Key, Name, ProgramError, found_by_name, key_of
 from mcnet.programs.passes import powers, reached, reverse, tangents
-from mcnet.programs.questions import Gradient, Parameterization, TrainedMatrix, gradient, kernel_term
+from mcnet.programs.questions import AbstractParameterization, Gradient, gradient, kernel_term
 from mcnet.programs.rows import plain_lengths
 from mcnet.programs.tape import Vector
 from mcnet.weights.laws import AbstractMatrix, Ensemble
@@ -100,7 +101,7 @@ class Trace:
 
     def backward(
         self,
-        how: Parameterization | None = None,
+        how: AbstractParameterization | None = None,
         cotangents: Sequence[Name] = (),
         families: Sequence[str] | None = None,
     ) -> Backward:
@@ -108,7 +109,7 @@ class Trace:
 
         Parameters
         ----------
-        how : Parameterization, optional
+        how : AbstractParameterization, optional
             Of the tangent kernel; without one none is made.
         cotangents : sequence of names
             Seen vectors whose cotangents are wanted themselves.
@@ -143,14 +144,14 @@ class Trace:
         reverse(self._backend, self._w.tape, (self._output, self._top()), answers.vectors, visit)
         return Backward(lengths, exponents, answers.kernel if how else None, kept)
 
-    def kernel_product(self, v: Array, how: Parameterization) -> Array:
+    def kernel_product(self, v: Array, how: AbstractParameterization) -> Array:
         """Theta v without the kernel: one backward and one tangent pass.
 
         Parameters
         ----------
         v : Array, shape (N or 1, C P, T)
             As :attr:`outputs`.
-        how : Parameterization
+        how : AbstractParameterization
 
         Returns
         -------
@@ -178,32 +179,32 @@ class Trace:
             plain = xp.expand_dims(xp.vecdot(plain, xp.astype(self._probe()[:, None, ...], xp.float64)), axis=-1)
         return self._by_output(plain) * powers(xp, exponent, plain[:, :, 0, :])
 
-    def trained(self, v: Array, how: Parameterization, learning_rate: float) -> Mapping[Key, AbstractMatrix]:
-        """The matrices after a step of gradient descent, to :func:`mcnet.programs.sampled.run` the networks again.
+    def moves(self, v: Array) -> dict[Key, Move]:
+        """What a step of gradient descent changes: W - rate sum_a g_a x_a^T, without an array of the size of W.
 
         Parameters
         ----------
         v : Array, shape (N or 1, C P, T)
             Derivatives of the loss with respect to :attr:`outputs`.
-        how : Parameterization
-        learning_rate : float
 
         Notes
         -----
-        W - eta alpha sum_a w_a x_a^T: a sum of few products, with matrices that are asked as with built ones.
+        Of one functional, in the type of the vectors: cotangents are not divided by powers of two. The run must have
+        been made with a plan that mixes inputs.
         """
-        gradients, exponent = self._gradients(v, how)
-        found: dict[Key, AbstractMatrix] = {}
-        for key, matrix in self.matrices.items():
-            if key not in gradients:
-                found[key] = matrix
-                continue
-            part = gradients[key]
-            step = Gradient(self._backend, part.w * powers(self._xp, exponent, part.w), part.x, part.alpha, part.beta)
-            before = matrix.steps if isinstance(matrix, TrainedMatrix) else ()
-            start = matrix.matrix if isinstance(matrix, TrainedMatrix) else matrix
-            found[key] = TrainedMatrix(self._backend, start, (*before, (step, learning_rate)))
-        return found
+        self._needs_tape("a step")
+        assert self.count.mixes_inputs, "cotangents of one functional live on all rows"
+        xp, parts = self._xp, {id(one.answer): one for one in self._w.asked}
+        found: dict[Key, list[Move]] = {}
+
+        def visit(vector: Vector, c: Array, _: Array) -> None:
+            if id(vector) in parts:
+                one = parts[id(vector)]
+                found.setdefault(one.key, []).append(move(xp, one, c[:, 0, ...], self._w.constants(vector.axes)))
+
+        answers = [one.answer for one in self._w.asked]
+        reverse(self._backend, self._w.tape, (self._output, self._of_functional(v)), answers, visit, scaled=False)
+        return {key: joined_moves(self._backend, each) for key, each in found.items()}
 
     def jacobian(self, of: Name | None = None) -> Jacobian:
         """Products with the Jacobian of a seen vector with respect to the input, at input 0.
@@ -259,6 +260,15 @@ class Trace:
         placed = xp.astype(self._backend.place(np.ascontiguousarray(top)), self.ensemble.dtype)
         return placed if probe is None else placed * probe[:, None, None, ...]
 
+    def _of_functional(self, v: Array) -> Array:
+        """Cotangent of sum v f at the output vector, (N or 1, 1, T, P, C)."""
+        xp, units = self._xp, 1 if self.count.probed else self._output.units
+        split = xp.reshape(v, (v.shape[0], units, -1, v.shape[2]))  # (N, C, P, T)
+        top = xp.astype(xp.permute_dims(split, (0, 3, 2, 1))[:, None, ...], self.ensemble.dtype)
+        if self.count.probed:
+            top = top * self._probe()[:, None, None, ...]
+        return top if self.count.mixes_inputs else rows.to_difference(xp, top)
+
     def _lengths(self, c: Array) -> Array:
         """Mean over outputs of the squares of cotangents: (N, K, T, P, M) -> (N, T, P), float64."""
         xp, mixing = self._xp, self.count.mixes_inputs
@@ -286,17 +296,10 @@ class Trace:
         full = plain[:, :, None, ...] * eye[None, None, :, :, None, None]
         return xp.reshape(full, (networks, functionals * inputs, inputs, sites, units))
 
-    def _gradients(self, v: Array, how: Parameterization) -> tuple[dict[Key, Gradient], Array]:
+    def _gradients(self, v: Array, how: AbstractParameterization) -> tuple[dict[Key, Gradient], Array]:
         """Gradients of sum v f with respect to all matrices, divided by 2^exponent (N,), a common one."""
         self._needs_tape("a gradient")
-        xp, output = self._xp, self._output
-        units = 1 if self.count.probed else output.units
-        split = xp.reshape(v, (v.shape[0], units, -1, v.shape[2]))  # (N, C, P, T)
-        top = xp.astype(xp.permute_dims(split, (0, 3, 2, 1))[:, None, ...], self.ensemble.dtype)  # (N, 1, T, P, C)
-        if self.count.probed:
-            top = top * self._probe()[:, None, None, ...]
-        if not self.count.mixes_inputs:
-            top = rows.to_difference(xp, top)
+        xp, output, top = self._xp, self._output, self._of_functional(v)
         answers = _Answers(self, how, gradients=True)
         reverse(self._backend, self._w.tape, (output, top), answers.vectors, answers.visit)
         found = answers.gradients
@@ -313,7 +316,7 @@ class Trace:
 class _Answers:
     """Collects the cotangents of all answers, and adds up what each matrix gives once it is complete."""
 
-    def __init__(self, trace: Trace, how: Parameterization | None, gradients: bool = False) -> None:
+    def __init__(self, trace: Trace, how: AbstractParameterization | None, gradients: bool = False) -> None:
         self._trace, self._how, self._wants_gradients = trace, how, gradients
         w, output = trace._w, trace._output
         there = reached(output, w.tape)

@@ -11,7 +11,7 @@ from mcnet.architectures.keys import EPSILON
 from mcnet.coordinates import COORDINATES, DOUBLE_CRITICAL, INSIDE, REQUIRED, Coordinate
 from mcnet.scenario import tables
 from mcnet.scenario.faults import Faults
-from mcnet.scenario.schema import Analyze, Sampling
+from mcnet.scenario.schema import Analyze, Sampling, Train
 from mcnet.scenario.sweep import MAX_POINTS, grid
 
 _RANDOM_KINDS = ("single", "pair", "gaussian")
@@ -43,7 +43,10 @@ _EXPLAINED = {
 
 @dataclass(frozen=True)
 class Draft:
-    """A scenario read section by section; a key with a mistake is None, and ``given`` says which keys were there."""
+    """A scenario read section by section; a key with a mistake is None, and ``given`` says which keys were there.
+
+    ``trains``: whether there is a section ``[train]``; ``listed_rates``: whether its learning rates are a list.
+    """
 
     title: str
     architecture: Architecture
@@ -51,9 +54,12 @@ class Draft:
     inputs: Mapping[str, Any]
     sweep: Mapping[str, Any]
     sampling: Sampling
+    train: Train
     analyze: Analyze
     measures: Mapping[str, Mapping[str, Any]]
     given: Mapping[str, tuple[str, ...]] = field(repr=False)
+    trains: bool = False
+    listed_rates: bool = False
 
     @property
     def sweepable(self) -> dict[str, Coordinate]:

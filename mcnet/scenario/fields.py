@@ -246,6 +246,39 @@ def _side_by_side(sites: Any, t: int) -> list[Any]:
     return [entry for site in sites for entry in site]
 
 
+def targets(value: Any) -> tuple[tuple[float, ...], ...]:
+    """Targets: a number for each input, or a list of numbers, one for each output."""
+    if isinstance(value, list | tuple) and value and not any(isinstance(entry, list | tuple) for entry in value):
+        return vectors([[entry] for entry in value])
+    return vectors(value)
+
+
+def scaling(words: Sequence[str]) -> Check:
+    """A parametrisation: a word, or a table of exponents { a = [...], b = [...], c = [...] }."""
+    each = number(-10, 10)
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return one_of(*words)(value)
+        wrong: list[Fault] = []
+        for key in islice(value, _MOST):
+            if key not in ("a", "b", "c"):
+                wrong.append((f"unknown exponent.{suggestion(str(key), ('a', 'b', 'c'))} (a, b, c)", (str(key),)))
+        for key in ("a", "b", "c"):
+            given = value.get(key)
+            if not isinstance(given, list | tuple) or len(given) != 3:
+                told = "three numbers, for matrices that read the input, those between, and the readout"
+                wrong.append((f"the exponents {key} are {told}. Write {key} = [..., ..., ...].", ()))
+            else:
+                for place, entry in enumerate(given):
+                    wrong += _faults_of(each, entry, key, place)
+        if wrong:
+            raise faults(wrong)
+        return tuple(tuple(float(entry) for entry in value[key]) for key in ("a", "b", "c"))
+
+    return check
+
+
 def items(value: Any) -> tuple[Any, ...]:
     """The items of a list as a tuple; anything else is the only item."""
     return tuple(value) if isinstance(value, list | tuple) else (value,)

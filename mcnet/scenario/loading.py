@@ -10,7 +10,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from mcnet.coordinates import DENSE
 from mcnet.errors import ScenarioError, UsageError
 from mcnet.point import Point
 from mcnet.request import Request
-from mcnet.scenario import data, measures, shipped
+from mcnet.scenario import data, measures, shipped, training
 from mcnet.scenario.data import Data
 from mcnet.scenario.draft import Draft, check
 from mcnet.scenario.faults import Faults
@@ -43,7 +43,7 @@ MAX_KEYS = 1000
 # A dotted key takes tomllib time and memory of the square of its parts. This one has more than any scenario needs.
 _MANY_PARTS = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){32}""")
 
-_TOP = ("mcnet", "title", "network", "inputs", "sweep", "sampling", "measure", "analyze")
+_TOP = ("mcnet", "title", "network", "inputs", "sweep", "train", "sampling", "measure", "analyze")
 
 
 @dataclass(frozen=True)
@@ -207,6 +207,7 @@ def _checked(
     faults = Faults(name, text, set_by)
     draft = _draft(data, faults, Path(name).stem)
     check(draft, faults)
+    recipe = training.read(draft, faults)
     made: tuple[Point, ...] = ()
     inputs: Data | None = None
     if not faults:
@@ -214,6 +215,9 @@ def _checked(
             draft, folder, faults, {key for key in ("path", "labels") if ("inputs", key) in set_by or text is None}
         )
         made = points(draft, inputs, faults, quiet)
+    if not faults and recipe is not None:
+        training.check(recipe, made, draft.sampling.sampler, faults)
+        made = tuple(replace(point, train=recipe) for point in made)
     if not faults:
         measures.check(draft, made, faults, quiet)
     if faults:
@@ -232,7 +236,7 @@ def _checked(
         folder=folder,
         doubts=tuple(filter(None, [inputs.doubt if inputs else ""])),
         _points=made,
-        _request=Request(draft.measures, sampling.seed, sampling.sampler, sampling.precision),
+        _request=Request(draft.measures, sampling.seed, sampling.sampler, sampling.precision, recipe),
     )
 
 
@@ -295,10 +299,18 @@ def _draft(data: Mapping[str, Any], faults: Faults, title: str) -> Draft:
         inputs=dict(read["inputs"]),
         sweep=dict(read["sweep"]),
         sampling=read["sampling"],
+        train=read["train"],
         analyze=read["analyze"],
         measures=measures.read(data.get("measure"), faults),
         given=given,
+        trains="train" in data,
+        listed_rates=isinstance(_rates(data), list | Mapping),
     )
+
+
+def _rates(data: Mapping[str, Any]) -> Any:
+    train = data.get("train")
+    return train.get("learning_rate") if isinstance(train, Mapping) else None
 
 
 def _architecture(data: Mapping[str, Any]) -> Architecture:

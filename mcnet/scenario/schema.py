@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, create_model
 
+from mcnet import recipe
 from mcnet.coordinates import COORDINATES, DENSE, LAWS, Coordinate
 from mcnet.scenario import fields
 
@@ -121,6 +122,43 @@ class Sampling(Section):
     precision: Annotated[str, BeforeValidator(fields.one_of("mixed", "float64"))] = "mixed"
 
 
+class AdamKeys(Section):
+    """Numbers of Adam."""
+
+    beta_1: Annotated[float, BeforeValidator(fields.number(0, 0.999999))] = 0.9
+    beta_2: Annotated[float, BeforeValidator(fields.number(0, 0.999999999))] = 0.999
+    epsilon: Annotated[float, BeforeValidator(fields.number(0, 1, above=True))] = 1e-8
+
+
+class Train(Section):
+    """How the networks are trained."""
+
+    loss: Annotated[str, BeforeValidator(fields.one_of(*recipe.LOSSES))] | None = None
+    targets: Annotated[str, BeforeValidator(fields.one_of(*recipe.TARGETS))] | None = None
+    target_values: Annotated[tuple[tuple[float, ...], ...], BeforeValidator(fields.targets)] | None = None
+    learning_rate: (
+        Annotated[
+            tuple[Annotated[float, BeforeValidator(fields.number(0, 1e12, above=True))], ...],
+            _AXES["number"],
+            _FILLED,
+        ]
+        | None
+    ) = None
+    learning_rate_unit: Annotated[str, BeforeValidator(fields.one_of(*recipe.UNITS))] = "absolute"
+    steps: Annotated[int, BeforeValidator(fields.integer(1, 10_000_000))] | None = None
+    batch_size: Annotated[int, BeforeValidator(fields.integer(1, 1_000_000))] | None = None
+    order: Annotated[str, BeforeValidator(fields.one_of(*recipe.ORDERS))] = "fixed"
+    optimizer: Annotated[str, BeforeValidator(fields.one_of(*recipe.OPTIMIZERS))] = "gd"
+    momentum: Annotated[float, BeforeValidator(fields.number(0, 1))] | None = None
+    adam: AdamKeys | None = None
+    record: (
+        Annotated[tuple[Annotated[int, BeforeValidator(fields.integer(0, 10_000_000))], ...], _WORDS, _FILLED] | None
+    ) = None
+    scaling: Annotated[Any, BeforeValidator(fields.scaling(recipe.SCALINGS))] = None
+    method: Annotated[str, BeforeValidator(fields.one_of(*recipe.METHODS))] = "auto"
+    test_inputs: Annotated[int, BeforeValidator(fields.integer(0, 1_000_000))] = 0
+
+
 class Fit(Section):
     """A fit over widths: ``model`` is a sum of a0, a1/M, a2/M^2, ..."""
 
@@ -155,4 +193,4 @@ def sections(
         Laws that the architecture may have.
     """
     words = {"architecture": architectures, "weights": weights}
-    return {**_network_models(keys, words), "sampling": Sampling, "analyze": Analyze}
+    return {**_network_models(keys, words), "train": Train, "sampling": Sampling, "analyze": Analyze}

@@ -1,0 +1,51 @@
+"""Trainings of the networks of a point, in sub-batches that fit the memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mcnet.backend import Backend
+from mcnet.errors import McnetError
+from mcnet.observables import costs
+from mcnet.observables.sample import ensemble_of
+from mcnet.observables.training import TRAINING, recipe_of
+from mcnet.point import Point
+from mcnet.request import Request
+from mcnet.training import costs as training_costs
+from mcnet.training.record import Record, records
+
+
+def passes(
+    point: Point, request: Request, sampler: str, start: int, stop: int, backend: Backend
+) -> Iterator[tuple[int, int, list[Record]]]:
+    """Networks start..stop: first network, one past the last, their trainings with each learning rate."""
+    wants = costs.needs_of(request) - {TRAINING}
+    size, first = sub_batch(point, request, sampler, backend), start
+    while first < stop:
+        last = min(first + size, stop)
+        ensemble = ensemble_of(point, request.seed, first, last, request.precision, backend)
+        try:
+            yield first, last, records(point, recipe_of(point), request.seed, ensemble, sampler, wants)
+            first = last
+        except backend.exhausted as error:
+            size = (last - first) // 2
+            if not size:
+                told = f"width {point.width}, depth {point.depth}"
+                raise McnetError(
+                    f"the training of one network does not fit the memory of {backend.device} at {told}"
+                ) from error
+
+
+def bytes_per_network(point: Point, request: Request, sampler: str) -> int:
+    """Working memory of one network."""
+    kernels = bool(costs.needs_of(request) & {"kernel", "start"})
+    itemsize = costs.itemsize(request.precision)
+    return training_costs.bytes_per_network(point, recipe_of(point), sampler, itemsize, kernels)
+
+
+def sub_batch(point: Point, request: Request, sampler: str, backend: Backend) -> int:
+    """Networks trained together."""
+    by_memory = max(1, backend.memory() // bytes_per_network(point, request, sampler))
+    if backend.name != "cpu":
+        return by_memory
+    return max(1, min(by_memory, costs.CACHE // (8 * training_costs.widest(point, recipe_of(point)))))

@@ -1,0 +1,1 @@
+"""Training of programs near initialisation: one trainer, matrices built or asked."""

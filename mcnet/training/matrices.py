@@ -1,0 +1,134 @@
+"""Matrices that are trained: built ones change in place, asked ones remember their steps.
+
+A step subtracts rate sum_a g_a x_a^T from W and rate sum_a c_a g_a from b, with the questions x_a, the cotangents g_a
+of their answers, and c_a the multiple of the bias in an answer. An asked matrix keeps g_a and x_a: W_t = W_0 - (a sum of
+known products), so that only W_0 is asked, about directions that are new. That is exact in distribution at any width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from mcnet.kernels.updates import add_outer
+from mcnet.kernels.vectors import combined, overlaps
+from mcnet.training.optimizers import Rule, scaled
+from mcnet.training.scaling import Factors
+from mcnet.weights.asked import Rows, asked_matrix
+from mcnet.weights.explicit import ExplicitMatrix
+from mcnet.weights.laws import AbstractMatrix, Ensemble, Layer, biases, with_bias
+
+Array = Any
+
+
+class TrainedMatrix(AbstractMatrix, Protocol):
+    """A matrix [W, b] that moves."""
+
+    def step(self, g: Array, x: Array, constants: Array, rates: Array) -> None:
+        """A step of training.
+
+        Parameters
+        ----------
+        g : Array, shape (N, r, m)
+            Cotangents of answers, of the loss.
+        x : Array, shape (N or 1, r, n)
+            Their questions.
+        constants : Array, shape (r,), float64
+            Multiples of the bias in the answers.
+        rates : Array, shape (N,)
+            Learning rates of the networks; 0 for one that rests.
+        """
+        ...
+
+
+class BuiltMatrix:
+    """A matrix whose entries are there.
+
+    Parameters
+    ----------
+    layer : Layer
+    ensemble : Ensemble
+    factors : Factors
+    rule : callable or None
+        Makes a rule for the weights and one for the biases; None for plain steps.
+    """
+
+    def __init__(self, layer: Layer, ensemble: Ensemble, factors: Factors, rule: Callable[[], Rule] | None) -> None:
+        self._xp, self._factors = ensemble.backend.xp, factors
+        self._w = ExplicitMatrix(layer, ensemble, keep=False).entries()
+        there = layer.sigma_b2 > 0.0 or factors.bias > 0.0
+        self._b = biases(layer, ensemble, ensemble.dtype) if there else None
+        self._rules = (rule(), rule()) if rule else None
+
+    def apply(self, x: Array, constants: Array) -> Array:
+        """W x + constant b; see :class:`mcnet.weights.laws.AbstractMatrix`."""
+        product = self._xp.matmul(x, self._xp.matrix_transpose(self._w))
+        return product if self._b is None else with_bias(self._xp, product, constants, self._b)
+
+    def apply_transpose(self, d: Array) -> Array:
+        """W^T d; see :class:`mcnet.weights.laws.AbstractMatrix`."""
+        return self._xp.matmul(d, self._w)
+
+    def step(self, g: Array, x: Array, constants: Array, rates: Array) -> None:
+        """See :class:`TrainedMatrix`."""
+        xp = self._xp
+        of_bias = _of_bias(xp, g, constants)
+        if self._rules is None:
+            alpha, beta = scaled(self._factors)
+            add_outer(xp, self._w, g * (-alpha * rates)[:, None, None], x)
+            if self._b is not None:
+                self._b = self._b - (beta * rates)[:, None, None] * of_bias
+            return
+        rates = (self._factors.rate * rates)[:, None, None]
+        of_weights, of_biases = self._rules
+        gradient = xp.matmul(xp.matrix_transpose(g), x)
+        self._w = self._w - rates * of_weights.change(xp, gradient, self._factors.weight)
+        if self._b is not None:
+            self._b = self._b - rates * of_biases.change(xp, of_bias, self._factors.bias)
+
+
+class AskedMatrix:
+    """A matrix that is asked, and the sum of its steps; plain steps only.
+
+    Parameters
+    ----------
+    layer : Layer
+    ensemble : Ensemble
+    factors : Factors
+    forward, backward : int
+        Questions to expect over the training.
+    """
+
+    def __init__(self, layer: Layer, ensemble: Ensemble, factors: Factors, forward: int, backward: int) -> None:
+        self._xp, self._factors = ensemble.backend.xp, factors
+        self._start = asked_matrix(layer, ensemble, forward, backward)
+        self._g, self._x = Rows(ensemble, forward), Rows(ensemble, forward)
+        self._moved: Array = None  # of the bias
+
+    def apply(self, x: Array, constants: Array) -> Array:
+        """W x + constant b; see :class:`mcnet.weights.laws.AbstractMatrix`."""
+        answer = self._start.apply(x, constants)
+        if not self._x.count:
+            return answer
+        xp = self._xp
+        answer = self._g.added(answer, overlaps(xp, x, self._x.rows))
+        return answer if self._moved is None else with_bias(xp, answer, constants, self._moved)
+
+    def apply_transpose(self, d: Array) -> Array:
+        """W^T d; see :class:`mcnet.weights.laws.AbstractMatrix`."""
+        answer = self._start.apply_transpose(d)
+        return self._x.added(answer, overlaps(self._xp, d, self._g.rows)) if self._x.count else answer
+
+    def step(self, g: Array, x: Array, constants: Array, rates: Array) -> None:
+        """See :class:`TrainedMatrix`."""
+        alpha, beta = scaled(self._factors)
+        self._g.add(g * (-alpha * rates)[:, None, None])
+        self._x.add(x)
+        if beta > 0.0:
+            moved = -(beta * rates)[:, None, None] * _of_bias(self._xp, g, constants)
+            self._moved = moved if self._moved is None else self._moved + moved
+
+
+def _of_bias(xp: Any, g: Array, constants: Array) -> Array:
+    """sum_a c_a g_a, (N, 1, m)."""
+    return combined(xp, constants[None, None, :], g)
