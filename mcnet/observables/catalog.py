@@ -11,7 +11,16 @@ import numpy as np
 from mcnet import activations
 from mcnet.coordinates import DENSE
 from mcnet.errors import UsageError
-from mcnet.observables import conditional_fisher, conjugate_kernel, gradient, jacobian, signal, tangent, training, two_time
+from mcnet.observables import (
+    conditional_fisher,
+    conjugate_kernel,
+    gradient,
+    jacobian,
+    signal,
+    tangent,
+    training,
+    two_time,
+)
 from mcnet.observables.observable import Collector, Observable, Option, Options, Values, layer_sizes
 from mcnet.point import Inputs, Point
 from mcnet.variables import Variable

@@ -1,8 +1,8 @@
 """Matrices that are trained: built ones change in place, asked ones remember their steps.
 
 A step subtracts rate sum_a g_a x_a^T from W and rate sum_a c_a g_a from b, with the questions x_a, the cotangents g_a
-of their answers, and c_a the multiple of the bias in an answer. An asked matrix keeps g_a and x_a: W_t = W_0 - (a sum of
-known products), so that only W_0 is asked, about directions that are new. That is exact in distribution at any width.
+of their answers, and c_a the multiple of the bias in an answer. An asked matrix keeps g_a and x_a: W_t = W_0 - (a sum
+of known products), so that only W_0 is asked, about directions that are new: exact in distribution at any width.
 """
 
 from __future__ import annotations

@@ -66,7 +66,8 @@ def teacher(seed: int, x: Floats, outputs: int, backend: Backend) -> Floats:
         made = backend.kernels.normals(
             key, 0, 1, streams.LABELS, layer, rows, columns, first_row=0, first_column=0, dtype=backend.xp.float64
         )
-        return np.asarray(backend.fetch(made))[0]
+        found: Floats = np.asarray(backend.fetch(made), np.float64)
+        return np.asarray(found[0])
 
     hidden: Floats = np.tanh(x @ normals(1, TEACHER_WIDTH, size).T / np.sqrt(size))
     made: Floats = hidden @ normals(2, outputs, TEACHER_WIDTH).T / np.sqrt(TEACHER_WIDTH)
