@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mcnet_analysis.draw.depth import gradient_norms, profiles
+from mcnet_analysis.draw.depth_laws import residual_laws
 from mcnet_analysis.draw.fisher import bounds, degeneracy, largest_eigenvalue, spectrum
 from mcnet_analysis.draw.map import order_chaos
 from mcnet_analysis.draw.residual import length_fluctuations
@@ -31,6 +32,7 @@ def drawings(
         kernel_coefficients(families),
         spread_against_depth(families),
         length_fluctuations(families),
+        residual_laws(families),
         largest_eigenvalue(families),
         spectrum(families),
         degeneracy(families),

@@ -277,7 +277,7 @@ def gradient_norms(families: Sequence[Judged]) -> Drawing | None:
         legend_below(figure, [axis])
     caption = (
         "Mean over networks at the largest width of each law (markers, standard errors) and mean-field limit (lines). "
-        "In the limit each layer multiplies by σ_w² E φ′², at the fixed point by χ₁: gradients vanish below χ₁ = 1 and "
-        "explode above. Deviations of order depth/M are expected."
+        "In the limit each layer of a dense network multiplies by σ_w² E φ′², at the fixed point by χ₁: gradients "
+        "vanish below χ₁ = 1 and explode above. Deviations of order depth/M are expected."
     ) + selection(len(chosen), len(known), "laws")
     return Drawing("gradients", figure, "Gradients against depth", caption)

@@ -41,6 +41,7 @@ TINY: dict[str, tuple[str, ...]] = {
                     "sweep.sigma_b2=[0.0, 0.1, 0.2, 0.3]", "sweep.width=[16, 32]"),
     "quickstart": ("sweep.width=[16, 32, 64]", "sampling.networks=300"),
     "relu_has_no_isometry": ("sweep.depth=[2, 4]", "sweep.width=[20, 40, 80]", "sampling.networks=20"),
+    "residual_depth_laws": ("network.depth=26", "sweep.width=[16, 32]", "sampling.networks=30"),
     "residual_finite_width": ("sweep.width=[16, 32]", "sampling.networks=40",
                               "sweep.points=[{branch=1.0, depth=1}, {branch=1.0, depth=2}, {branch=1.0, depth=4}]"),
     "signal_finite_width": ("sweep.width=[16, 32, 64]", "sampling.networks=600"),
