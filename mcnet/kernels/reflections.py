@@ -16,6 +16,7 @@ rounding of the products: a few 1e-7 in float32.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -74,28 +75,17 @@ def frame(xp: Any, draw: Callable[[int, int, int], Array], size: int, count: int
         n and m <= n.
     """
     blocks, signs = [], []
-    triangle: Array = None
-    one: Array = None
     for first in range(0, count, BLOCK):
         rows = min(BLOCK, count - first)
-        v = draw(first, rows, size - first)
-        if triangle is None:
-            triangle = xp.triu(xp.ones_like(v[0, :, :rows]))
-            one = triangle - xp.triu(triangle, k=1)
-        v[:, :, :rows] *= triangle[:rows, :rows]
-        squares = _squares(xp, v)  # (N, rows)
-        lengths = xp.sqrt(squares)
-        leading = xp.astype(xp.linalg.diagonal(v[:, :, :rows]), xp.float64)
-        sign = xp.where(leading < 0.0, -xp.ones_like(leading), xp.ones_like(leading))
-        v[:, :, :rows] += one[:rows, :rows] * xp.astype(sign * lengths, v.dtype)[:, None, :]
-        blocks.append(Block(first, v, _solved(xp, v, squares + lengths * xp.abs(leading))))
-        signs.append(xp.astype(-sign, v.dtype))
+        v, sign, halves = _householder(xp, draw(first, rows, size - first))
+        blocks.append(Block(first, v, _solved(xp, v, halves)))
+        signs.append(sign)
     return Frame(size, tuple(blocks), xp.expand_dims(xp.concat(signs, axis=1), axis=-1))
 
 
-def apply(xp: Any, q: Frame, x: Array) -> Array:
-    """Q x of each network: (N or 1, m, k) -> (N, n, k)."""
-    x = q.signs * x
+def apply(xp: Any, q: Frame, x: Array, factor: Array | None = None) -> Array:
+    """Q x of each network, or Q (factor x) with a factor (N or 1, m, 1) for each row: (N or 1, m, k) -> (N, n, k)."""
+    x = (q.signs if factor is None else q.signs * factor) * x
     missing = q.size - x.shape[1]
     if missing:
         zero = xp.broadcast_to(xp.zeros_like(x[:, :1, :]), (x.shape[0], missing, x.shape[2]))
@@ -113,31 +103,47 @@ def apply_transpose(xp: Any, q: Frame, x: Array) -> Array:
     return q.signs * x[:, : q.signs.shape[1], :]
 
 
-def _squares(xp: Any, v: Array) -> Array:
-    """Squared lengths of rows in float64: their rounding is that of Q."""
+def _householder(xp: Any, x: Array) -> tuple[Array, Array, Array]:
+    """Vectors v, factors (N, b) and half squared lengths (N, b), float64, of rows (N, b, n), which are overwritten.
+
+    Lengths are summed in float64: their rounding is that of Q.
+    """
     if xp is np:
-        return np.einsum("nij,nij->ni", v, v, dtype=np.float64)
-    wide = xp.astype(v, xp.float64)
-    return xp.vecdot(wide, wide)
+        v = np.ascontiguousarray(x)
+        signs, halves = np.empty(v.shape[:2], v.dtype), np.empty(v.shape[:2])
+        _program().householder(v.reshape(-1), signs, halves, v.shape[2])
+        return v, signs, halves
+    triangle = xp.triu(xp.ones_like(x[0, :, : x.shape[1]]))
+    one = triangle - xp.triu(triangle, k=1)
+    head = x[:, :, : x.shape[1]]  # a view
+    head *= triangle
+    wide = xp.astype(x, xp.float64)
+    squares = xp.vecdot(wide, wide)  # (N, b)
+    lengths, leading = xp.sqrt(squares), xp.linalg.diagonal(wide[:, :, : x.shape[1]])
+    sign = xp.where(leading < 0.0, -xp.ones_like(leading), xp.ones_like(leading))
+    head += one * xp.astype(sign * lengths, x.dtype)[:, None, :]
+    return x, xp.astype(-sign, x.dtype), squares + lengths * xp.abs(leading)
 
 
-def _solved(xp: Any, v: Array, half: Array) -> Array:
-    """T V of equation (2); ``half`` (N, b) is half the diagonal of V V^T."""
+def _solved(xp: Any, v: Array, halves: Array) -> Array:
+    """T V of equation (2); ``halves`` (N, b) is half the diagonal of V V^T."""
     gram = xp.matmul(v, transpose(xp, v))
-    if xp is not np:
-        gram = xp.astype(gram, xp.float64)
-        triangle = xp.triu(xp.ones_like(gram[0, :, :]))
-        one = triangle - xp.triu(triangle, k=1)
-        return xp.matmul(xp.astype(xp.linalg.inv(xp.triu(gram, k=1) + one * half[:, None, :]), v.dtype), v)
-    from scipy.linalg import blas
+    if xp is np:
+        rows = v.shape[1]
+        t = np.zeros((v.shape[0], rows, -(-rows // 16) * 16), v.dtype)
+        _program().inverted(t.reshape(-1), gram, halves, t.shape[2])
+        return np.matmul(t[:, :, :rows], v)
+    gram = xp.astype(gram, xp.float64)
+    triangle = xp.triu(xp.ones_like(gram[0, :, :]))
+    one = triangle - xp.triu(triangle, k=1)
+    return xp.matmul(xp.astype(xp.linalg.inv(xp.triu(gram, k=1) + one * halves[:, None, :]), v.dtype), v)
 
-    solve = blas.strsm if v.dtype == np.float32 else blas.dtrsm
-    diagonal = np.arange(gram.shape[1])
-    gram[:, diagonal, diagonal] = half
-    solved = np.empty_like(v)
-    for g, rows, out in zip(gram, v, solved, strict=True):
-        out[...] = solve(1.0, g.T, rows.T, side=1, lower=1).T  # column-major BLAS sees the transposed equation
-    return solved
+
+@functools.cache
+def _program() -> Any:
+    from mcnet.kernels.lanes.programs import program  # Numba, which other devices do without
+
+    return program("reflections")
 
 
 def _reflect(xp: Any, x: Array, first: int, left: Array, right: Array) -> None:

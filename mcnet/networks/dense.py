@@ -17,6 +17,8 @@ from mcnet import streams
 from mcnet.backend import Backend
 from mcnet.kernels.basis import DIFFERENCES, Basis
 from mcnet.point import Point
+from mcnet.weights.asked import AskedGaussian
+from mcnet.weights.asked_haar import AskedHaar
 from mcnet.weights.conditioned import conditioned_matrix
 from mcnet.weights.explicit import ExplicitMatrix
 from mcnet.weights.laws import AbstractMatrix, Array, Ensemble, Layer
@@ -66,10 +68,25 @@ def layers(point: Point) -> tuple[Layer, ...]:
     return (first, *hidden, *readout)
 
 
-def matrices(point: Point, sampler: str, ensemble: Ensemble, keep: bool) -> Iterator[AbstractMatrix]:
-    """The weight matrices, one by one; ``keep`` says whether built ones stay in memory for a second product."""
+LONG_VECTORS = 2048
+"""Units and inputs from which a matrix that is asked hundreds of questions keeps float32 vectors."""
+
+
+def matrices(
+    point: Point, sampler: str, ensemble: Ensemble, keep: bool, many: bool = False
+) -> Iterator[AbstractMatrix]:
+    """The weight matrices, one by one.
+
+    ``keep`` says whether built ones stay in memory for a second product, ``many`` whether asked ones get hundreds of
+    questions.
+    """
     for layer in layers(point):
-        yield conditioned_matrix(layer, ensemble) if sampler == "conditioned" else ExplicitMatrix(layer, ensemble, keep)
+        if sampler != "conditioned":
+            yield ExplicitMatrix(layer, ensemble, keep)
+        elif many and ensemble.precision == "mixed" and min(layer.units, layer.inputs) >= LONG_VECTORS:
+            yield AskedHaar(layer, ensemble) if layer.law == "orthogonal" else AskedGaussian(layer, ensemble, 0, 0)
+        else:
+            yield conditioned_matrix(layer, ensemble)
 
 
 def biased(inputs: int, backend: Backend, basis: Basis) -> Array:

@@ -5,7 +5,8 @@ How the singular values are found depends on what they need, network by network:
 * from the float64 Gram matrix J J^T (route 0), where the smallest is above 1e-6 of the largest, and always for float32
   products, in which anything smaller is rounding;
 * by an SVD of J (route 1), where it is above 1e-12;
-* else from the factors, by QR accumulation (route 2, :mod:`mcnet.kernels.graded`); the network is drawn again for it.
+* else from the factors, by QR accumulation (route 2, :mod:`mcnet.kernels.graded`); the network is drawn again for it,
+  as soon as a look at the product shows that its digits are lost.
 
 Zeros are not counted by their size: rounding makes 1e-8 of them. Almost surely rank J = min(M_0, min_l n_l), n_l the
 number of units with phi' != 0, and the values beyond it are exactly zero. A slope is zero on the flat pieces of phi
@@ -32,27 +33,46 @@ GRAM_RATIO, SVD_RATIO = 1e-6, 1e-12
 """Smallest ratios of singular values that a Gram matrix and an SVD give to three digits."""
 
 
+LOOKED_AT_EVERY = 4
+LOST = 1e-14
+"""Layers between two looks at the condition of a float64 product, and the reciprocal below which it is rounding."""
+
+TOGETHER = 4
+KEPT_TOGETHER = 1e-12
+"""Layers that QR accumulation multiplies at a time, and the reciprocal condition from which that costs three digits."""
+
 RESCALED_EVERY = 4
 """Layers between two divisions by a power of two: a look at every entry costs a twentieth of a product."""
 
 
 class Product(NamedTuple):
-    """The Jacobian up to some layer.
+    """The Jacobian up to some layer; from a first square orthogonal W_1 on, J W_1^T, of the same singular values.
 
     Attributes
     ----------
-    j : Array, shape (N, M, M_0)
-        Divided by 2^exponent.
+    j : Array, shape (N or 1, M, M_0)
+        Divided by 2^exponent, without the slopes of the last layer.
+    factor : Array, shape (N, M, 1)
+        What its rows wait for: a pass over a matrix costs a good part of a product, and the next one makes one.
     exponent : Array, shape (N,), float64
     rank : Array, shape (N,), int64
         Fewest units with phi' != 0 of a layer so far, at most M_0.
     layers : int
+    lost : ndarray of bool, shape (N,)
+        Networks of which j is rounding: not even its condition can be told from it.
     """
 
     j: Array
+    factor: Array
     exponent: Array
     rank: Array
     layers: int
+    lost: NDArray[np.bool_]
+
+    @property
+    def matrix(self) -> Array:
+        """J / 2^exponent, (N, M, M_0)."""
+        return self.j * self.factor
 
 
 class Spectrum(NamedTuple):
@@ -106,18 +126,32 @@ def through_layer(point: Point, below: Product | None, matrix: AbstractMatrix, u
     slope = slopes(point, u, backend)
     live = _live(point, u, backend)  # (N,)
     if below is None:
-        entries, scale = matrix.unscaled()
         known = backend.place(np.full(1, point.inputs.dimension))
         rank = xp.where(live < known, live, known)
-        return Product(entries * (slope * scale), backend.place(np.zeros(u.shape[0])), rank, 1)
-    j, scale = matrix.product(below.j)
+        if matrix.turns:
+            entries, scale = xp.astype(backend.place(np.eye(point.width)[None]), u.dtype), matrix.scale
+        else:
+            entries, scale = matrix.unscaled()
+        none = np.zeros(u.shape[0], bool)
+        return Product(entries, slope * scale, backend.place(np.zeros(u.shape[0])), rank, 1, none)
+    if below.lost.all():
+        return below._replace(rank=xp.where(live < below.rank, live, below.rank), layers=below.layers + 1)
+    j, scale = matrix.product(below.j, below.factor)
     factor, exponent, layers = slope * scale, below.exponent, below.layers + 1
     if layers % RESCALED_EVERY == 0:  # one power of two per network keeps float32 in range
         shift = _magnitude(xp, j)  # (N,)
         factor = factor * xp.astype(xp.pow(xp.full_like(shift, 2.0), -shift), j.dtype)[:, None, None]
         exponent = exponent + shift
-    j *= factor
-    return Product(j, exponent, xp.where(live < below.rank, live, below.rank), layers)
+    rank, lost = xp.where(live < below.rank, live, below.rank), below.lost
+    if layers % LOOKED_AT_EVERY == 0 and xp is np and j.dtype == np.float64:
+        lost = lost | _lost(j, rank)
+    return Product(j, factor, exponent, rank, layers, lost)
+
+
+def _lost(j: NDArray[np.float64], rank: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which square matrices of full rank are rounding beside their largest singular value: (N, M, M) -> (N,)."""
+    full = (rank == j.shape[1]) & (j.shape[1] == j.shape[2])
+    return np.array([bool(full[n]) and graded.reciprocal_condition(j[n]) < LOST for n in range(len(j))])
 
 
 def _magnitude(xp: Any, j: Array) -> Array:
@@ -138,18 +172,22 @@ def spectrum(point: Point, seed: int, product: Product, ensemble: Ensemble) -> S
     """
     backend = ensemble.backend
     xp = backend.xp
-    values = backend.fetch(linalg.singular_values(xp, product.j)).copy()
     exponent = backend.fetch(product.exponent).copy()
     rank = backend.fetch(product.rank).astype(np.int64)
-    route = np.full(len(values), GRAM)
-    if ensemble.precision == "float64":
-        for n in np.flatnonzero(_ratio(values, rank) < GRAM_RATIO):
-            values[n], route[n] = backend.fetch(xp.linalg.svdvals(product.j[int(n), ...])), SVD
-        for n in np.flatnonzero((_ratio(values, rank) < SVD_RATIO) & (route == SVD)):
-            found = _accumulated(point, seed, int(n), ensemble)
-            exact = graded.singular_values(found)
-            values[n], exponent[n], route[n] = 0.0, found.exponent, ACCUMULATED
-            values[n, : exact.size] = exact
+    route = np.where(product.lost, ACCUMULATED, GRAM)
+    values = np.zeros((rank.size, min(point.width, point.inputs.dimension)))
+    if not product.lost.all():
+        j = product.matrix
+        values = backend.fetch(linalg.singular_values(xp, j)).copy()
+        if ensemble.precision == "float64":
+            for n in np.flatnonzero((_ratio(values, rank) < GRAM_RATIO) & ~product.lost):
+                values[n], route[n] = backend.fetch(xp.linalg.svdvals(j[int(n), ...])), SVD
+            route[(_ratio(values, rank) < SVD_RATIO) & (route == SVD)] = ACCUMULATED
+    for n in np.flatnonzero(route == ACCUMULATED):
+        found = _accumulated(point, seed, int(n), ensemble)
+        exact = graded.singular_values(found)
+        values[n], exponent[n] = 0.0, found.exponent
+        values[n, : exact.size] = exact
     values[np.arange(values.shape[1]) >= rank[:, None]] = 0.0
     return Spectrum(values, exponent, rank, route)
 
@@ -168,12 +206,44 @@ def _accumulated(point: Point, seed: int, which: int, ensemble: Ensemble) -> gra
     backend = one.backend
     h = backend.xp.astype(inputs.rows(point, seed, start, start + 1, backend, one.basis), one.dtype)
     product: graded.Graded | None = None
-    for layer, matrix in enumerate(dense.matrices(point, "explicit", one, keep=True)):
-        if layer == point.depth:
+    waiting: list[_Factor] = []
+    for layer, matrix in enumerate(dense.matrices(point, "explicit", one, keep=True), start=1):
+        if layer > point.depth:
             break
         assert isinstance(matrix, ExplicitMatrix)
         u, h, *_ = dense.activity(point, matrix, h, backend, one.basis)
-        image, scale = matrix.unscaled() if product is None else matrix.product(backend.place(product.q[None]))
-        product = graded.split(backend.fetch(slopes(point, u, backend) * scale * image)[0], product)
+        waiting.append(_Factor(backend.fetch(slopes(point, u, backend))[0], matrix))
+        if len(waiting) == TOGETHER or layer == point.depth:
+            product, waiting = _split(waiting, product, backend), []
     assert product is not None
     return product
+
+
+class _Factor(NamedTuple):
+    """D_l, (M, 1), and W_l of one network."""
+
+    slope: NDArray[np.float64]
+    matrix: ExplicitMatrix
+
+    def image(self, of: NDArray[np.float64] | None, backend: Backend) -> NDArray[np.float64]:
+        """D_l W_l times a matrix, or D_l W_l itself."""
+        image, scale = self.matrix.unscaled() if of is None else self.matrix.product(backend.place(of[None]))
+        return np.asarray(self.slope * scale * backend.fetch(image)[0])
+
+
+def _split(factors: list[_Factor], below: graded.Graded | None, backend: Backend) -> graded.Graded:
+    """The product with some factors more: together if that loses no digits, else each half for itself."""
+    image = None if below is None else below.q
+    for factor in factors:
+        image = factor.image(image, backend)
+    assert image is not None
+    if len(factors) == 1 or _keeps_digits(factors, image):
+        return graded.split(image, below)
+    half = len(factors) // 2
+    return _split(factors[half:], _split(factors[:half], below, backend), backend)
+
+
+def _keeps_digits(factors: list[_Factor], image: NDArray[np.float64]) -> bool:
+    """Whether the image of an orthonormal basis has its small singular values, none of them zero, to three digits."""
+    full = image.shape[0] == image.shape[1] and all(np.all(factor.slope != 0.0) for factor in factors)
+    return full and graded.reciprocal_condition(image) > KEPT_TOGETHER

@@ -203,7 +203,7 @@ def draw(
     weights, slopes = [], []
     spectra = Spectra(point, seed, ensemble, needs)
     keep = keep or (bool(needs & PARTS) and not backward)  # every layer is multiplied twice, and soon free
-    for matrix in dense.matrices(point, sampler, ensemble, keep):
+    for matrix in dense.matrices(point, sampler, ensemble, keep, many="jacobian_top" in needs):
         if len(u_grams) == point.depth:
             f = matrix.apply(h, dense.biased(h.shape[1], backend, basis)) if backward else None  # (N, T, C)
         else:

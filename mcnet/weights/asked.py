@@ -78,14 +78,14 @@ class Factor:
         return below, corner, inverse
 
 
-def factored(xp: Any, square: Array, size: Array) -> tuple[Array, Array]:
+def factored(xp: Any, square: Array, size: Array, tolerance: float = RANK_TOLERANCE) -> tuple[Array, Array]:
     """Lower Cholesky factor of (N, r, r), and its inverse on the rows with a pivot; ``size`` (N, r): of full rows."""
     rest = xp.asarray(square, copy=True)
     c, inverse = xp.zeros_like(rest), xp.zeros_like(rest)
     one = xp.ones_like(rest[:, 0, 0])
     for t in range(rest.shape[1]):
         pivot = rest[:, t, t]
-        there = pivot > RANK_TOLERANCE * size[:, t]
+        there = pivot > tolerance * size[:, t]
         scale = xp.where(there, 1.0 / xp.sqrt(xp.where(there, pivot, one)), 0.0 * one)
         c[:, t:, t] = rest[:, t:, t] * scale[:, None]
         below = c[:, t + 1 :, t]

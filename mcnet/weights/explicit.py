@@ -36,7 +36,7 @@ class ExplicitMatrix:
         self._kept: Array | None = None
         self._kept_frame: Frame | None = None
         scales = {"gaussian": layer.entry_deviation, "uniform": math.sqrt(3.0) * layer.entry_deviation}
-        self._scale = scales.get(layer.law, layer.singular_value)
+        self.scale = scales.get(layer.law, layer.singular_value)
         self._bias = biases(layer, ensemble, ensemble.dtype) if layer.sigma_b2 > 0.0 else None
 
     def apply(self, x: Array, constants: Array) -> Array:
@@ -45,9 +45,9 @@ class ExplicitMatrix:
         if self._in_registers(x):
             product = self._made_and_applied(x, transpose=False)
         elif self._layer.law == "orthogonal":
-            product = transpose(xp, self._rotated(transpose(xp, x * self._scale), self._wide))
+            product = transpose(xp, self._rotated(transpose(xp, x * self.scale), self._wide))
         else:
-            x = x * self._scale
+            x = x * self.scale
             parts = [xp.matmul(x, transpose(xp, self._rows(first, stop))) for first, stop in self._blocks()]
             product = parts[0] if len(parts) == 1 else xp.concat(parts, axis=2)
         return product if self._bias is None else with_bias(xp, product, constants, self._bias)
@@ -57,7 +57,7 @@ class ExplicitMatrix:
         xp = self._ensemble.backend.xp
         if self._in_registers(d):
             return self._made_and_applied(d, transpose=True)
-        d = d * self._scale
+        d = d * self.scale
         if self._layer.law == "orthogonal":
             return transpose(xp, self._rotated(transpose(xp, d), not self._wide))
         parts = [xp.matmul(d[:, :, first:stop], self._rows(first, stop)) for first, stop in self._blocks()]
@@ -66,15 +66,24 @@ class ExplicitMatrix:
             total = total + part
         return total
 
-    def product(self, x: Array) -> tuple[Array, float]:
+    def product(self, x: Array, factor: Array | None = None) -> tuple[Array, float]:
         """W x without a factor, and the factor, for whole matrices: (N, inputs, k) -> (N, units, k); no bias.
 
-        A pass over a matrix costs a good part of the product: the factor can join another one.
+        A pass over a matrix costs a good part of the product: the factor can join another one, as can one for each row
+        of x, (N, inputs, 1), that x waits for.
         """
         xp, layer = self._ensemble.backend.xp, self._layer
+        if layer.law == "orthogonal" and not self._wide:
+            return reflections.apply(xp, self._frame(), x, factor), self.scale
+        x = x if factor is None else x * factor
         if layer.law == "orthogonal":
-            return self._rotated(x, self._wide), self._scale
-        return xp.matmul(self._rows(0, layer.units), x), self._scale
+            return reflections.apply_transpose(xp, self._frame(), x), self.scale
+        return xp.matmul(self._rows(0, layer.units), x), self.scale
+
+    @property
+    def turns(self) -> bool:
+        """Whether W is a multiple of a square orthogonal matrix."""
+        return self._layer.law == "orthogonal" and self._layer.units == self._layer.inputs
 
     def entries(self) -> Array:
         """W itself, (N, units, inputs)."""
@@ -85,9 +94,9 @@ class ExplicitMatrix:
         """W without a factor, and the factor."""
         xp, layer = self._ensemble.backend.xp, self._layer
         if layer.law != "orthogonal":
-            return self._rows(0, layer.units), self._scale
+            return self._rows(0, layer.units), self.scale
         one = xp.astype(self._ensemble.backend.place(np.eye(layer.inputs)[None]), self._ensemble.dtype)
-        return self._rotated(xp.broadcast_to(one, (self._ensemble.count, *one.shape[1:])), self._wide), self._scale
+        return self._rotated(xp.broadcast_to(one, (self._ensemble.count, *one.shape[1:])), self._wide), self.scale
 
     @property
     def _wide(self) -> bool:
@@ -130,7 +139,7 @@ class ExplicitMatrix:
             layer=layer.index,
             units=layer.units,
             inputs=layer.inputs,
-            scale=self._scale,
+            scale=self.scale,
             transpose=transpose,
         )
 

@@ -14,6 +14,7 @@ from strict_backend import STRICT
 import mcnet
 from mcnet.errors import McnetError, ScenarioError
 from mcnet.kernels import graded
+from mcnet.networks import dense, jacobian
 from mcnet.observables import costs
 from mcnet.observables.catalog import OBSERVABLES
 from mcnet.observables.jacobian import edges
@@ -22,7 +23,11 @@ from mcnet.plan.checks import require_request
 from mcnet.request import Request
 
 
-@pytest.mark.parametrize("case", [{"dimension": 5}, {"dimension": 11, "weights": "orthogonal", "outputs": 2}], ids=str)
+@pytest.mark.parametrize(
+    "case",
+    [{"dimension": 5}, {"dimension": 11, "weights": "orthogonal", "outputs": 2}, {"weights": "orthogonal"}],
+    ids=str,
+)
 def test_singular_values_are_those_of_the_derivative(case: dict[str, Any]) -> None:
     where = point(2, **case)
     seen = measured(where, "explicit", {"jacobian": {"moments": 3}}, 4, 6)
@@ -129,6 +134,34 @@ def test_the_route_follows_the_conditioning(depth: int, route: int) -> None:
     np.testing.assert_allclose(np.log(seen["jacobian_sv"]).sum(1), exact, atol=2e-3)
 
 
+@pytest.mark.parametrize("sigma_w2", [1.7, 30.0])
+def test_layers_accumulated_together_keep_their_digits(monkeypatch: pytest.MonkeyPatch, sigma_w2: float) -> None:
+    """Every singular value to three digits beside those of one factorisation a layer, saturated slopes too."""
+    where = point(1, width=24, depth=24, sigma_w2=sigma_w2)
+    together = measured(where, "explicit", {"jacobian": {"moments": 1}}, 0, 8)
+    monkeypatch.setattr(jacobian, "TOGETHER", 1)
+    monkeypatch.setattr(jacobian, "LOST", 0.0)
+    alone = measured(where, "explicit", {"jacobian": {"moments": 1}}, 0, 8)
+    assert np.all(alone["jacobian_route"] == together["jacobian_route"])
+    assert np.median(alone["jacobian_route"]) == 2
+    np.testing.assert_allclose(together["jacobian_sv"], alone["jacobian_sv"], rtol=1e-3)
+    monkeypatch.setattr(jacobian, "TOGETHER", 12)
+    monkeypatch.setattr(jacobian, "KEPT_TOGETHER", -1.0)  # the mutant: whatever digits that costs
+    spoiled = measured(where, "explicit", {"jacobian": {"moments": 1}}, 0, 8)["jacobian_sv"]
+    assert not np.allclose(spoiled, alone["jacobian_sv"], rtol=0.1, atol=0.0)
+
+
+def test_rotations_where_the_triangle_loses_digits() -> None:
+    """Singular values of columns that are graded but mixed: by rotations, as their determinant says."""
+    rng = np.random.default_rng(4)
+    q = np.linalg.qr(rng.normal(size=(12, 12)))[0]
+    d = 10.0 ** -np.arange(0.0, 36.0, 3.0)
+    exact = np.sort(d)[::-1]
+    product = graded.Graded(np.eye(12), d, q, 0)
+    np.testing.assert_allclose(graded.singular_values(product), exact, rtol=1e-10)
+    np.testing.assert_allclose(graded._by_rotations(product.t.T * product.d), exact, rtol=1e-10)
+
+
 def test_zeros_are_counted_by_the_rank() -> None:
     where = point(1, width=20, depth=4, activation="relu", sigma_b2=0.0)
     for precision in ("mixed", "float64"):
@@ -159,6 +192,19 @@ def test_largest_eigenvalue_by_products() -> None:
         asked = measured(where, "conditioned", {"jacobian_lambda_max": {}}, 0, 40)["jacobian_lambda_max"]
         more = measured(where, "explicit", {"jacobian_lambda_max": {}}, 12, 52)["jacobian_lambda_max"]
         assert_same_law(asked[:, None], more[:, None], f"lambda_max, {law}")
+
+
+@pytest.mark.parametrize("law", ["gaussian", "orthogonal"])
+def test_largest_eigenvalue_of_long_float32_vectors(law: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same networks asked in float32 and in float64, one with nearly linear layers, in which questions depend."""
+    monkeypatch.setattr(dense, "LONG_VECTORS", 700)
+    for sigma_w2 in (1.02, 3.0):
+        where = point(1, width=700, depth=3, weights=law, sigma_w2=sigma_w2, sigma_b2=1e-4)
+        long, exact = (
+            measured(where, "conditioned", {"jacobian_lambda_max": {}}, 0, 2, precision=precision)
+            for precision in ("mixed", "float64")
+        )
+        np.testing.assert_allclose(long["jacobian_lambda_max"], exact["jacobian_lambda_max"], rtol=1e-3)
 
 
 @pytest.mark.parametrize("activation", ["hard-tanh", "shifted-relu"])
