@@ -18,6 +18,7 @@ from mcnet import activations, architectures
 from mcnet.activations.table import Activation
 from mcnet.coordinates import COORDINATES, DENSE, OUTPUT_NORMALIZATIONS
 from mcnet.dataset import attributes
+from mcnet.dataset.input_rows import row_grams
 from mcnet.point import Inputs, Point, frozen
 from mcnet.predictions import Ensemble
 
@@ -49,6 +50,8 @@ class Setting:
         Gram x.x/M_0 of the inputs: exact for single and pair and for inputs that are fixed; of the law of the inputs
         if they are drawn anew for every network.
         Of the first inputs where all would be too many (:data:`MAX_ENTRIES`).
+    rows : (R, R) array or None
+        The same of all rows (positions, tokens) where an input has several; None where it has one, or they are unknown.
     fluctuating : bool
         Whether the Gram differs from network to network.
     tangent : str
@@ -65,6 +68,7 @@ class Setting:
     gram: Floats
     fluctuating: bool
     tangent: str
+    rows: Floats | None = None
 
     @property
     def depth(self) -> int:
@@ -104,8 +108,13 @@ class Setting:
             parameters=frozen(self.keys),
         )
         rows = architectures.of(point).rows if point.architecture in architectures.names() else 1
-        gram = self.gram if rows == 1 else np.full((rows * self.inputs,) * 2, np.nan)  # of the rows it is not stored
-        return Ensemble(point, np.asarray(gram, dtype=np.float64), self.fluctuating)
+        if rows == 1:
+            return Ensemble(point, np.asarray(self.gram, dtype=np.float64), self.fluctuating)
+        if self.rows is not None:
+            return Ensemble(point, self.rows, False)
+        if law["fresh"] and inputs.kind != "values":
+            return Ensemble.of(point)
+        return Ensemble(point, np.full((rows * self.inputs,) * 2, np.nan), False)  # nobody knows
 
     @property
     def why_no_theory(self) -> str | None:
@@ -207,6 +216,7 @@ def settings(tree: xarray.DataTree) -> tuple[Setting, ...]:
     grams = root.get("input_gram")
     most = max(MAX_INPUTS, math.isqrt(MAX_ENTRIES // max(1, root.sizes["point"])))
     names = (*LAW, *attributes.keys(root.attrs))
+    rows = row_grams(tree)
     result = []
     for i in range(root.sizes["point"]):
         law = {name: _plain(root[name].values[i]) for name in names if name in root}
@@ -223,6 +233,7 @@ def settings(tree: xarray.DataTree) -> tuple[Setting, ...]:
                 gram=_gram(law, None if grams is None else grams[i, :most, :most], most),
                 fluctuating=law["fresh"] and law["input_kind"] not in _EXACT_KINDS,
                 tangent=_tangent(tree, law),
+                rows=rows[i],
             )
         )
     return tuple(result)

@@ -35,7 +35,10 @@ ALLOWED: dict[str, set[str]] = {
     "provenance": set(),
     "plugins": {"files"},
     "storage": {"plan", "files", "machine", "plugins"},
-    "dataset": {"storage", "plan", "scenario", "observables", "architectures", "provenance", "files"},
+    "dataset": {
+        *("storage", "plan", "scenario", "observables", "architectures", "networks", "backend"),
+        *("provenance", "files"),
+    },
     "engine": {
         *("dataset", "storage", "plan", "scenario", "observables", "networks", "backend", "kernels"),
         *("files", "machine", "plugins", "progress", "provenance"),

@@ -21,6 +21,7 @@ _WEIGHT = 0.05  # share of the squared error from which on a width must have tru
 
 FREE = "limits fitted without theory (a1 of the same data is weighed)"
 NEGLECTED = "coefficients (the neglected orders are not small against the error)"
+SAMPLED = "coefficients (the prediction was sampled, with a larger error than the networks)"
 HEAVY = "coefficients (errors from too few effective networks)"
 EXPLAINED = "coefficients (explained to 95 % by those that are weighed)"
 TOO_MANY = "coefficients (more than one for ten networks)"
@@ -52,13 +53,22 @@ class _Target(NamedTuple):
 
 
 class _Fitted(NamedTuple):
-    """Fits of the columns `at`; `support` is the smallest effective number of networks that matters."""
+    """Fits of the columns `at`; `support` is the smallest effective number of networks that matters.
+
+    ``theory`` is the standard error of the predicted coefficient, and of the limit that was taken off, together.
+    """
 
     at: NDArray[np.intp]
     fit: Fit
     support: Floats
     without: Floats
     z_without: Floats
+    theory: Floats
+
+    @property
+    def beside(self) -> Floats:
+        """Standard error beside the statistical one: of neglected orders, and of theory where it was sampled."""
+        return np.hypot(self.fit.truncation[:, 0], self.theory)
 
 
 class _Vector(NamedTuple):
@@ -92,7 +102,8 @@ def fit_family(
 
     The verdict takes a1 (or the limit) and v1 of all columns, except those whose truncation error exceeds a quarter
     of the statistical one (it is unknown how theirs are correlated, and a chi-square with too much independent error
-    would agree too well) and those whose errors rest on too few effective networks. Each row says why it is left out.
+    would agree too well), those whose prediction was sampled with a larger error than the networks, and those whose
+    errors rest on too few effective networks. Each row says why it is left out.
     """
     some = [i for i, m in enumerate(measured) if m.networks >= 3]
     rows: list[Row] = []
@@ -102,7 +113,7 @@ def fit_family(
     missing: dict[str, int] = {}
     widths, chosen, known = family.widths[some], [measured[i] for i in some], [predictions[i] for i in some]
     for target in _targets(known, widths):
-        done = _fit_target(target, widths, chosen, scales)
+        done = _fit_target(target, widths, chosen, scales, known[-1])
         if target.judged:
             _count_missing(missing, target, done, columns, known[-1].why_not, scales.varying)
         if done is None:
@@ -136,7 +147,9 @@ def _targets(predictions: Sequence[Predicted], widths: Floats) -> list[_Target]:
     return targets
 
 
-def _fit_target(target: _Target, widths: Floats, measured: Sequence[Moments], scales: Scales) -> _Fitted | None:
+def _fit_target(
+    target: _Target, widths: Floats, measured: Sequence[Moments], scales: Scales, last: Predicted
+) -> _Fitted | None:
     mean = target.statistic == "mean"
     errors = np.array([m.mean_error if mean else m.variance_error for m in measured])
     at = np.flatnonzero(target.which & scales.varying & np.all(np.isfinite(errors) & (errors > 0), axis=0))
@@ -150,7 +163,10 @@ def _fit_target(target: _Target, widths: Floats, measured: Sequence[Moments], sc
     without, z_without = scaling.drop_smallest(widths, y, error, fitted, scale=scale, growth=growth)
     support = np.array([(m.mean_support if mean else m.variance_support)[at] for m in measured])
     share = (fitted.weights[:, 0, :].T * error) ** 2 / fitted.statistical[:, 0] ** 2
-    return _Fitted(at, fitted, np.where(share > _WEIGHT, support, np.inf).min(0), without, z_without)
+    of_limit, of_a1, of_v1 = last.errors[:, at]
+    of_a1 = np.hypot(fitted.weights[:, 0, :].sum(axis=1) * of_limit, of_a1)  # the limit is taken off at every width
+    theory = {"a1": of_a1, "v1": of_v1, "limit": of_limit}[target.name]
+    return _Fitted(at, fitted, np.where(share > _WEIGHT, support, np.inf).min(0), without, z_without, theory)
 
 
 def _count_missing(
@@ -190,10 +206,13 @@ def _enter(vector: _Vector, target: _Target, done: _Fitted, rows: dict[int, Row]
         elif not fit.truncation[k, 0] <= _RESOLVED * fit.statistical[k, 0]:
             row["left_out"] = NEGLECTED
             vector.others[int(place[k])] = row
+        elif done.theory[k] > fit.statistical[k, 0]:
+            row["left_out"] = SAMPLED
+            vector.others[int(place[k])] = row
         else:
             vector.deviation[place[k]] = fit.coefficient[k, 0] - target.predicted[j]
             vector.weights[place[k]] = fit.weights[k, 0, :]
-            vector.truncation[place[k]] = fit.truncation[k, 0]
+            vector.truncation[place[k]] = done.beside[k]
             vector.rows[int(place[k])] = row
 
 
@@ -264,7 +283,7 @@ def _rows(target: _Target, done: _Fitted, family: Family, columns: Sequence[Colu
             target.order,
             measured=fit.coefficient[k, 0],
             statistical=fit.statistical[k, 0],
-            neglected=fit.truncation[k, 0],
+            neglected=done.beside[k],
             predicted=target.predicted[j],
             networks=networks,
             support=done.support[k],

@@ -141,6 +141,8 @@ def _point_rows(
         mean = np.where(to_first, predicted.limit + predicted.a1 / width, predicted.limit)
         first_order = np.fmax(scales.mean, GROWTH * setting.depth * np.abs(predicted.limit) * of_kernel)
         mean_neglected = np.where(to_first, scales.mean_growth / width * scales.mean, first_order) / width
+        of_limit, of_a1, of_v1 = predicted.errors
+        mean_neglected = np.hypot(mean_neglected, np.hypot(of_limit, np.where(to_first, of_a1, 0.0) / width))
         exact = {"mean": predicted.exact_mean, "variance": predicted.exact_variance}
         table = {
             "mean": (m.mean, m.mean_error, m.mean_support, mean, mean_neglected),
@@ -149,7 +151,7 @@ def _point_rows(
                 m.variance_error,
                 m.variance_support,
                 predicted.v1 / width,
-                scales.variance * scales.variance_growth / width**2,
+                np.hypot(scales.variance * scales.variance_growth / width**2, of_v1 / width),
             ),
         }
         for (statistic, (value, error, support, prediction, neglected)), known in zip(

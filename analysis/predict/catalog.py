@@ -40,7 +40,7 @@ def predict(theory: Theory, setting: Setting, columns: Sequence[Column]) -> Pred
     """
     no_coefficients = theory.why_no_coefficients(setting)
     curves: dict[tuple[str, tuple[int, ...]], Curve] = {}
-    table = np.full((6, len(columns)), np.nan)
+    table, errors = np.full((6, len(columns)), np.nan), np.zeros((3, len(columns)))
     table[3:5], table[5] = 0.0, np.inf
     reasons: list[str] = []
     for j, column in enumerate(columns):
@@ -56,8 +56,10 @@ def predict(theory: Theory, setting: Setting, columns: Sequence[Column]) -> Pred
         found, layer = curves[place], column.layer or 0
         table[:5, j] = [values[layer if len(values) > 1 else 0] for values in found[:5]]
         table[5, j] = found.room
+        if found.errors is not None:
+            errors[:, j] = [np.nan_to_num(values[layer if len(values) > 1 else 0]) for values in found.errors]
         reasons[j] = reasons[j] or found.why_not
     if no_coefficients is not None:
         table[1:3] = np.nan
         table[3:5] = 0.0
-    return Predicted(table[0], table[1], table[2], table[3] > 0, table[4] > 0, table[5], tuple(reasons))
+    return Predicted(table[0], table[1], table[2], table[3] > 0, table[4] > 0, table[5], tuple(reasons), errors)

@@ -21,7 +21,10 @@ LARGEST = 2**24
 
 
 class Predicted(NamedTuple):
-    """The same for a list of columns: arrays (p,); the flags are boolean, the reasons a tuple."""
+    """The same for a list of columns: arrays (p,); the flags are boolean, the reasons a tuple.
+
+    ``errors`` are standard errors of limit, a1 and v1, (3, p): not zero where theory itself was sampled.
+    """
 
     limit: Floats
     a1: Floats
@@ -30,6 +33,7 @@ class Predicted(NamedTuple):
     exact_variance: NDArray[np.bool_]
     room: Floats
     why_not: tuple[str, ...]
+    errors: Floats
 
     def take(self, at: Sequence[int]) -> Predicted:
         """Those of some columns."""
@@ -42,13 +46,14 @@ class Predicted(NamedTuple):
             exact_variance=self.exact_variance[some],
             room=self.room[some],
             why_not=tuple(self.why_not[j] for j in at),
+            errors=self.errors[:, some],
         )
 
 
 def no_predictions() -> Predicted:
     """Of no columns."""
     nothing, no_flags = np.empty(0), np.empty(0, dtype=bool)
-    return Predicted(nothing, nothing, nothing, no_flags, no_flags, nothing, ())
+    return Predicted(nothing, nothing, nothing, no_flags, no_flags, nothing, (), np.empty((3, 0)))
 
 
 class ExactMoments(NamedTuple):

@@ -39,18 +39,22 @@ def predict(scenario: str, overrides: Sequence[str], plugin_names: Sequence[str]
     """
     plugins.load(plugin_names)
     study = load(scenario, overrides)
-    request = study.request()
+    request, orders = study.request(), study.analyze.theory
+    expanded = not orders or "1/M" in orders
     return {
         "title": study.title,
-        "points": [of_point(point, request) for point in counted(study.points(), "points", quiet)],
+        "points": [of_point(point, request, expanded) for point in counted(study.points(), "points", quiet)],
     }
 
 
-def of_point(point: Point, request: Request) -> dict[str, Any]:
-    """Predictions for one point, an entry of ``points``."""
+def of_point(point: Point, request: Request, expanded: bool = True) -> dict[str, Any]:
+    """Predictions for one point, an entry of ``points``.
+
+    ``expanded``: whether terms of order 1/M are wanted of programs, where they may take long.
+    """
     result: dict[str, Any] = {"point": coordinates(point)}
     if point.is_program:
-        return {**result, **_finite_width(point, request)}
+        return {**result, **_finite_width(point, request, expanded)}
     notes: list[str] = []
 
     def add(name: str, function: Callable[[], Any]) -> None:
@@ -62,9 +66,9 @@ def of_point(point: Point, request: Request) -> dict[str, Any]:
     add("mean_field", lambda: fixed_point(point.activation, point.sigma_w2, point.sigma_b2))
     if {"q_tilde", "chi"} & request.measures.keys():
         add("gradients", lambda: _gradients(point))
-    expanded = _finite_width(point, request)
-    notes += expanded.pop("notes")
-    result |= expanded
+    found = _finite_width(point, request, expanded)
+    notes += found.pop("notes")
+    result |= found
     if "fim" in request.measures and point.outputs is not None:
         if point.inputs.q0 is None:
             notes.append("fisher: the formulas are for inputs of one length and one correlation")
@@ -103,7 +107,7 @@ def of_point(point: Point, request: Request) -> dict[str, Any]:
     return {**result, "notes": notes}
 
 
-def _finite_width(point: Point, request: Request) -> dict[str, Any]:
+def _finite_width(point: Point, request: Request, expanded: bool) -> dict[str, Any]:
     """What the registry predicts of the first input and pair: lists over layers; and of the kernel, by pairs.
 
     ``notes`` say why something has no value.
@@ -111,6 +115,7 @@ def _finite_width(point: Point, request: Request) -> dict[str, Any]:
     if point.architecture not in architectures.names():
         return {"notes": [f'theory of the architecture "{point.architecture}"']}
     ensemble = predictions.Ensemble.of(point)
+    ensemble = ensemble if expanded else ensemble.of_limits()
     found: dict[str, Any] = {}
     notes: dict[str, None] = {}
     for name, (inputs, first) in _CURVES.items():

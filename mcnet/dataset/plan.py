@@ -52,15 +52,32 @@ def plugin_names(tree: xarray.DataTree, path: Path) -> list[str]:
     DataError
         If the plan that the dataset holds is none.
     """
+    document = _document(tree, str(path))
+    return [] if document is None else list(document["plugins"])
+
+
+def in_tree(tree: xarray.DataTree, where: str) -> Plan | None:
+    """The plan of the run of an open dataset; None where it does not hold it.
+
+    Raises
+    ------
+    DataError
+        If the plan that the dataset holds is none.
+    """
+    document = _document(tree, where)
+    return None if document is None else Plan.from_document(document, where)
+
+
+def _document(tree: xarray.DataTree, where: str) -> dict[str, Any] | None:
     data = tree["quality"].to_dataset().get("plan") if "quality" in tree.children else None
     if data is None:
-        return []
+        return None
     if data.dtype != np.uint8 or data.nbytes > MAX_BYTES:
-        raise DataError(f"{path}: its plan is damaged.")
-    return list(read_document(_inflated(data.values.tobytes(), path), str(path))["plugins"])
+        raise DataError(f"{where}: its plan is damaged.")
+    return read_document(_inflated(data.values.tobytes(), where), where)
 
 
-def _inflated(raw: bytes, path: Path) -> str:
+def _inflated(raw: bytes, path: Path | str) -> str:
     inflater = zlib.decompressobj()
     try:
         text = inflater.decompress(raw, MAX_BYTES)

@@ -51,7 +51,7 @@ class Ensemble:
         gram = q0 * np.where(np.eye(inputs.count, dtype=bool), 1.0, c0)
         rows = architectures.of(point).rows
         whole: Floats = np.kron(gram, np.eye(rows)).astype(np.float64)
-        return cls(point, whole, inputs.kind == "gaussian" and inputs.fresh)
+        return cls(point, whole, inputs.fresh and (inputs.kind == "gaussian" or rows > 1))
 
     def of_limits(self) -> Ensemble:
         """The same, of which only limits are wanted."""

@@ -27,6 +27,9 @@ Floats = NDArray[np.float64]
 Parts = tuple[Floats, Floats, Floats, tuple[Floats, Floats, Floats] | None]
 """Limit, a1, v1 and their standard errors where theory was sampled."""
 
+ACCURACY = 0.02
+"""Asked of the coefficients of 1/M where sites are sampled."""
+
 WIDTH = 2**20
 """Width at which a program that does not read its width is interpreted: the same for all points of a family."""
 
@@ -79,7 +82,7 @@ def _theory(point: Point, program: Program, gram: bytes, rows: int, reason: str)
         why = str(error)
     if not reason:
         try:
-            return Theory(found, expansion(*given, **how), "")
+            return Theory(found, expansion(*given, **how, accuracy=ACCURACY), "")
         except ProgramError as error:
             reason = str(error)
     if found is None:

@@ -15,6 +15,7 @@ from mcnet.programs.questions import Parameterization
 from mcnet.theory import program
 from mcnet.theory.program.jets import Sites
 from mcnet.theory.program.limits import laws_of, parameters_of
+from mcnet.theory.program.sites import zeros
 from mcnet.weights.laws import Ensemble
 
 LAWS = {"W": (1.9, 0.2), "V": (1.2, 0.1), "embedding": (1.0, 0.0), "readout": (1.0, 0.1)}
@@ -117,5 +118,5 @@ def test_memory_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """One matrix asked at every step, gelu: without the memory term the coefficients are rejected."""
     values = measured(recurrent, "gelu", 6000, seed=4)
     assert p_value(values, predicted(recurrent, "gelu")) > 1e-3
-    monkeypatch.setattr(Sites, "_memory", lambda self, changes, numbers, blocks, count: np.zeros(count))
+    monkeypatch.setattr(Sites, "_memory_of_site", lambda self, numbers, slopes, blocks: zeros(1))
     assert p_value(values, predicted(recurrent, "gelu")) < 1e-6

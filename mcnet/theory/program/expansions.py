@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,12 +19,17 @@ from mcnet.theory.program.infinite_width import LimitInterpreter, NeedsPopulatio
 from mcnet.theory.program.limits import Limit, checked_gram, laws_of, limit, parameters_of, row_axes
 from mcnet.theory.program.normals import Mixed, MoreLinear, Split, Together, sobol_normals
 from mcnet.theory.program.quantities import Quantity
-from mcnet.theory.program.runs import Program, Run
+from mcnet.theory.program.runs import Program, Settled
 
 Floats = NDArray[np.float64]
 
 REPLICATES = 8
 """Independent sets of points behind an error."""
+
+FIRST = 2**12
+"""Points at first, where an accuracy is asked."""
+WORK = 6_000_000
+"""Points times measured entries at most, where an accuracy is asked."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,15 @@ class Statistics:
     limit_error: Floats
     mean_error: Floats
     variance_error: Floats
+
+    @property
+    def relative_error(self) -> float:
+        """The larger error of the two coefficients over what is natural: v1 itself, and of a1 also v1/limit."""
+        spread, size = float(np.abs(self.variance).max()), float(np.abs(self.limit).max())
+        if spread == 0.0:
+            return 0.0
+        of_mean = float(self.mean_error.max()) / max(float(np.abs(self.mean).max()), spread / size)
+        return max(of_mean, float(self.variance_error.max()) / spread)
 
 
 class Family:
@@ -145,30 +160,32 @@ class Expansion(Family):
     @property
     def seen(self) -> tuple[Key, ...]:
         """Names of the vectors that the program sees."""
-        return tuple(self._plan.runs(False)[0].interpreter.seen)
+        return tuple(self._plan.runs(False)[0].seen)
 
     def sampled(self, backward: bool) -> bool:
         """Whether sites were sampled, so that coefficients have errors; else they are sums over nodes."""
         return len(self._plan.runs(backward)) > 1
 
     def _cached(
-        self, key: Hashable, read: Callable[[Run], Quantity], backward: bool, exact: Floats | None
+        self, key: Hashable, read: Callable[[Settled], Quantity], backward: bool, exact: Floats | None
     ) -> Statistics:
         if key not in self._known:
             found = _statistics(self._plan.runs(backward), read)
+            while self._plan.refined(backward, found.relative_error):
+                found = _statistics(self._plan.runs(backward), read)
             if exact is not None:
                 found = replace(found, limit=exact, limit_error=np.zeros_like(exact))
             self._known[key] = found
         return self._known[key]
 
 
-def _statistics(runs: Sequence[Run], read: Callable[[Run], Quantity]) -> Statistics:
+def _statistics(runs: Sequence[Settled], read: Callable[[Settled], Quantity]) -> Statistics:
     limits, means, covariances = [], [], []
     for run in runs:
         found = read(run)
         limits.append(found.value)
         means.append(found.shift.reshape(found.shape))
-        covariances.append(run.interpreter.sites.noise.between(found.response, found.response))
+        covariances.append(run.noise.between(found.response, found.response))
     variances: list[Floats] = [np.diagonal(c).reshape(limits[0].shape) for c in covariances]
 
     def error(values: Sequence[Floats]) -> Floats:
@@ -189,32 +206,47 @@ def _statistics(runs: Sequence[Run], read: Callable[[Run], Quantity]) -> Statist
 
 @dataclass(eq=False)
 class _Plan:
-    """How a program is run at sites: nodes where it splits, points else."""
+    """How a program is run at sites: nodes where it splits, else points, as many as an accuracy needs."""
 
     program: Program
     sites: int
     seed: int
+    accuracy: float | None
 
     def __post_init__(self) -> None:
-        self._runs: dict[bool, list[Run]] = {}
+        self._runs: dict[bool, list[Settled]] = {}
+        self._sites: dict[bool, int] = {}
 
-    def runs(self, backward: bool) -> list[Run]:
+    def runs(self, backward: bool) -> list[Settled]:
         """One run on nodes, or several on points."""
         if backward not in self._runs:
-            with threadpool_limits(1):  # many small products: threads of BLAS would wait for each other
-                self._made(backward)
+            self._make(backward, self.sites if self.accuracy is None else FIRST)
         return self._runs[backward]
 
-    def _made(self, backward: bool) -> None:
-        self._runs[backward] = self._split(backward) or self._together(backward)
+    def refined(self, backward: bool, reached: float) -> bool:
+        """Whether there are more points now, because the relative error that was reached is not what is asked."""
+        runs, sites = self.runs(backward), self._sites[backward]
+        if self.accuracy is None or len(runs) == 1 or reached <= self.accuracy:
+            return False
+        most = min(self.sites, 2 ** math.floor(math.log2(WORK / runs[0].noise.size)))
+        wanted = sites * 2 ** math.ceil(math.log2((reached / self.accuracy) ** 2))
+        if min(most, wanted) <= sites:
+            return False
+        self._make(backward, min(most, wanted))
+        return True
 
-    def _split(self, backward: bool) -> list[Run] | None:
-        given = self.program.parameters.get("activation")
+    def _make(self, backward: bool, sites: int) -> None:
+        self._sites[backward] = sites
+        with threadpool_limits(1):  # many small products: threads of BLAS would wait for each other
+            self._runs[backward] = self._split(backward) or self._together(backward)
+
+    def _split(self, backward: bool) -> list[Settled] | None:
+        given, points = self.program.parameters.get("activation"), self._sites[backward] // REPLICATES
         activations, reserve, flat = [] if given is None else [given], 1, self._flat()
         while True:
-            normals = Split(activations, flat, reserve, self.sites // REPLICATES, self.seed)
+            normals = Split(activations, flat, reserve, points, self.seed)
             try:
-                first = self.program.run(normals, True, backward)
+                first = self.program.run(normals, True, backward).settled()
             except Unplanned as found:
                 activations = [*activations, found.activation]
             except MoreLinear as found:
@@ -226,8 +258,8 @@ class _Plan:
         runs = [first]
         if normals.sampled:
             for seed in range(1, REPLICATES):
-                again = Split(activations, flat, reserve, self.sites // REPLICATES, self.seed + 1000 * seed)
-                runs.append(self.program.run(again, True, backward))
+                again = Split(activations, flat, reserve, points, self.seed + 1000 * seed)
+                runs.append(self.program.run(again, True, backward).settled())
         return runs
 
     def _flat(self) -> set[Key]:
@@ -240,15 +272,15 @@ class _Plan:
             return set()
         return set(w.matrices) - w.curved
 
-    def _together(self, backward: bool) -> list[Run]:
+    def _together(self, backward: bool) -> list[Settled]:
         few = Together(None)
         kinked = any(one.kinks for one in self.program.run(few, True, backward).interpreter.activations)
         runs = []
         for seed in range(REPLICATES):
             normals = Together(
-                sobol_normals(self.sites // REPLICATES, few.used, self.seed + seed, few.forward or few.used)
+                sobol_normals(self._sites[backward] // REPLICATES, few.used, self.seed + seed, few.forward or few.used)
             )
-            runs.append(self.program.run(normals, kinked, backward))
+            runs.append(self.program.run(normals, kinked, backward).settled())
         return runs
 
 
@@ -263,6 +295,7 @@ def expansion(
     parameters: Mapping[str, Any] | None = None,
     sites: int = 2**16,
     seed: int = 0,
+    accuracy: float | None = None,
 ) -> Expansion:
     """Coefficients of 1/M of a program: of the means and covariances of its Gram entries and its tangent kernel.
 
@@ -276,6 +309,9 @@ def expansion(
         Points where the normals of a site do not split into the nodes of quadrature.
     seed : int
         Of these points.
+    accuracy : float, optional
+        Standard error asked of the coefficients, relative to the variance v1 and, of a1, to v1/limit: points are
+        doubled until it is reached, up to ``sites`` and to an amount of work. An error that stays larger is stated.
 
     Returns
     -------
@@ -302,6 +338,6 @@ def expansion(
     inputs = checked_gram(gram)
     sizes = row_axes(len(inputs), axes)
     p = parameters_of(activation, weights, parameters)
-    plan = _Plan(Program(network, p, laws_of(matrices, p), inputs, sizes), sites, seed)
+    plan = _Plan(Program(network, p, laws_of(matrices, p), inputs, sizes), sites, seed, accuracy)
     infinite = limit(network, matrices, gram, activation=activation, weights=weights, axes=axes, parameters=parameters)
     return Expansion(plan, infinite if isinstance(infinite, Limit) else None)

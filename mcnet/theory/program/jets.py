@@ -86,6 +86,13 @@ class Jet:
         return set(self.value.functions)
 
 
+Derivatives = tuple[Quantity | None, Parts | None, list[int]]
+"""Numbers on which a row depends by value, its derivatives by them, and their blocks."""
+
+RECENT = 32
+"""Rows whose derivatives are kept: those of the vectors whose products are being measured."""
+
+
 def kron(a: Floats, b: Floats) -> Floats:
     """Kronecker product."""
     return np.asarray(np.kron(a, b), np.float64)
@@ -121,6 +128,7 @@ class Sites:
     _echoes: dict[int, Floats] = field(default_factory=dict)
     _grams: dict[tuple[int, int], tuple[Quantity, Jet, Jet]] = field(default_factory=dict)
     _weights: dict[int, Floats] = field(default_factory=dict)
+    _recent: dict[tuple[int, int], tuple[Jet, Derivatives]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._bank = Bank(self.groups)
@@ -133,11 +141,10 @@ class Sites:
         slopes = {}
         full = matrix * np.eye(v.rows) if isinstance(matrix, float) else matrix
         for block, slope in v.slopes.items():
-            count = self.blocks[block].value.size
             some = np.flatnonzero(full[:, slope.rows].any(axis=1))
             if some.size:
-                move = kron(full[np.ix_(some, slope.rows)], np.eye(count))
-                slopes[block] = Slope(some, slope.parts.mapped(move))
+                move = full[np.ix_(some, slope.rows)]
+                slopes[block] = Slope(some, slope.parts.mapped(move, self.blocks[block].value.size))
         base, before = v.origin or (v, np.eye(v.rows))
         return Jet(v.value.mapped(matrix), slopes, v.bend.mapped(matrix), (base, full @ before) if origin else None)
 
@@ -164,13 +171,15 @@ class Sites:
         return Jet(a.value + b.value, slopes, a.bend + b.bend)
 
     def _added(self, a: Slope, b: Slope, block: int) -> Slope:
+        if np.array_equal(a.rows, b.rows):
+            return Slope(a.rows, a.parts + b.parts)
         rows = np.union1d(a.rows, b.rows)
         count = self.blocks[block].value.size
         parts = []
         for one in (a, b):
             place = np.zeros((rows.size, one.rows.size))
             place[np.searchsorted(rows, one.rows), np.arange(one.rows.size)] = 1.0
-            parts.append(one.parts.mapped(kron(place, np.eye(count))))
+            parts.append(one.parts.mapped(place, count))
         return Slope(rows, parts[0] + parts[1])
 
     def side_by_side(self, vectors: list[Jet]) -> Jet:
@@ -249,8 +258,18 @@ class Sites:
             total = total + one.mapped(place)
         return total
 
-    def _derivatives(self, v: Jet, row: int) -> tuple[Quantity | None, Parts | None, list[int]]:
+    def _derivatives(self, v: Jet, row: int) -> Derivatives:
         """All numbers on which a row depends by value, and its derivatives by them."""
+        key = (id(v), row)
+        if key in self._recent:
+            return self._recent[key][1]
+        found = self._gathered(v, row)
+        if len(self._recent) >= RECENT:
+            del self._recent[next(iter(self._recent))]
+        self._recent[key] = (v, found)
+        return found
+
+    def _gathered(self, v: Jet, row: int) -> Derivatives:
         numbers, parts, blocks = [], [], []
         for block, slope in v.slopes.items():
             found = np.flatnonzero(slope.rows == row)
@@ -352,11 +371,15 @@ class Sites:
         """Response to the numbers, and the shift."""
         count = len(left)
         response, shift = np.zeros((count, self.noise.size)), np.zeros(count)
-        for one, other, mine, its in ((a, b, left, right), (b, a, right, left)):
+        sides = ((a, b, left, right), (b, a, right, left))
+        if self.persistent:
+            for one, other, mine, its in sides:
+                self._by_value(one, other, mine, its, response, shift)
+        for one, other, mine, its in () if self.persistent else sides:
             if one.bend.functions or one.bend.constant.any():
                 shift += Products(self.groups, one.bend.taken(mine), other.value.taken(its)).mean
             for row in np.unique(mine):
-                numbers, slopes, blocks = self._derivatives(one, int(row))
+                numbers, slopes, _ = self._derivatives(one, int(row))
                 if numbers is None or slopes is None:
                     continue
                 some = np.flatnonzero(mine == row)
@@ -367,7 +390,7 @@ class Sites:
                 gain = changes.mean.reshape(some.size, size)
                 response[some, : numbers.response.shape[1]] += gain @ numbers.response
                 shift[some] += gain @ numbers.shift
-                shift[some] += self._memory(changes, numbers, blocks, some.size)
+                shift[some] += self._memory(changes, numbers, some.size)
         shift += self._both(a, b, left, right)
         for g, group in enumerate(self.groups):
             for scores in group.scores:
@@ -379,19 +402,38 @@ class Sites:
             shift += self._across(entries)
         return response, shift
 
-    def _memory(self, changes: Products, numbers: Quantity, blocks: list[int], count: int) -> Floats:
-        """E [dm/dt(z) . t(z)], and E d2m/dt2 : Cov between numbers by value and numbers by weight."""
+    def _by_value(self, one: Jet, other: Jet, mine: Index, its: Index, response: Floats, shift: Floats) -> None:
+        """What the numbers do to entries through the rows of one vector; all sites are in one group.
+
+        Everything that multiplies the other vector is a function of the site: it is summed up first.
+        """
+        partner = other.value
+        for row in np.unique(mine):
+            some = np.flatnonzero(mine == row)
+            tilt = one.bend.taken(np.array([row]))
+            numbers, slopes, blocks = self._derivatives(one, int(row))
+            if numbers is not None and slopes is not None:
+                gain = self._means(partner, slopes)[its[some]]
+                response[some, : numbers.response.shape[1]] += gain @ numbers.response
+                tilt = tilt + slopes.mapped(numbers.shift[None]) + self._memory_of_site(numbers, slopes, blocks)
+            shift[some] += self._means(partner, tilt)[its[some], 0]
+
+    def _memory_of_site(self, numbers: Quantity, slopes: Parts, blocks: list[int]) -> Parts:
+        """Sum over the numbers of a derivative times what the site does to the number, by value and by weight."""
+        moved = np.concatenate([self._echo_of(block) for block in blocks])
+        for scores in self.groups[0].scores:
+            both = self.noise.between(numbers.response, scores.numbers.response)
+            first = scores.first - self.groups[0].mean(scores.first)[:, None, None]
+            moved = moved + np.einsum("cq,qnm->cnm", both, first)
+        values = slopes.constant[:, None, None] + slopes.functions.get(0, 0.0)
+        return centred(self.groups, 0, np.sum(values * moved, axis=0, keepdims=True))
+
+    def _memory(self, changes: Products, numbers: Quantity, count: int) -> Floats:
+        """E [dm/dt(z) . t(z)], and E d2m/dt2 : Cov between numbers by value and numbers by weight; many groups."""
         size = numbers.value.size
-        total = np.zeros(count)
-        if self.persistent:
-            echo = np.concatenate([self._echo_of(block) for block in blocks])
-            for f in changes.functions.values():
-                each = self.groups[0].mean(f * np.tile(echo, (count, 1, 1)))
-                total += each.reshape(count, size).sum(axis=1)
-        else:
-            factors = self._by_entry(numbers)
-            each = self._bank.covariance(changes)[:, : factors.shape[1]].reshape(count, size, -1)
-            total += np.einsum("pcq,cq->p", each, factors)
+        factors = self._by_entry(numbers)
+        each = self._bank.covariance(changes)[:, : factors.shape[1]].reshape(count, size, -1)
+        total = np.asarray(np.einsum("pcq,cq->p", each, factors))
         for g in changes.functions:
             for scores in self.groups[g].scores:
                 both = self.noise.between(numbers.response, scores.numbers.response)
@@ -404,15 +446,16 @@ class Sites:
         total = np.zeros(len(left))
         if not a.slopes or not b.slopes:
             return total
-        known: dict[tuple[int, int], tuple[Quantity | None, Parts | None, list[int]]] = {}
-        for entry, (r, s) in enumerate(zip(left, right, strict=True)):
-            first = known.get((0, r)) or self._derivatives(a, int(r))
-            second = known.get((1, s)) or self._derivatives(b, int(s))
-            known[0, r], known[1, s] = first, second
-            if first[0] is None or second[0] is None:
+        for r in np.unique(left):
+            numbers, slopes, _ = self._derivatives(a, int(r))
+            if numbers is None:
                 continue
-            both = self.noise.between(first[0].response, second[0].response)
-            total[entry] = np.sum(both * self._means(first[1], second[1]))
+            pushed = self.noise.pushed(numbers.response)
+            for entry in np.flatnonzero(left == r):
+                others, theirs, _ = self._derivatives(b, int(right[entry]))
+                if others is not None:
+                    both = pushed[:, : others.response.shape[1]] @ others.response.T
+                    total[entry] = np.sum(both * self._means(slopes, theirs))
         return total
 
     def _means(self, x: Parts | None, y: Parts | None) -> Floats:

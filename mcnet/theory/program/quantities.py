@@ -50,6 +50,10 @@ class Noise:
         covariance = self._matrix[: a.shape[1], : b.shape[1]]
         return np.asarray((a @ covariance) @ b.T if len(a) < len(b) else a @ (covariance @ b.T))
 
+    def pushed(self, response: Floats) -> Floats:
+        """M times the covariance of a quantity with all components of the noise: (p, n)."""
+        return np.asarray(response @ self._matrix[: response.shape[1], : self.size])
+
     def new(self, covariance: Floats) -> Quantity:
         """Noise of its own: a quantity of limit zero. The covariance may be that of something to be taken away."""
         count = len(covariance)

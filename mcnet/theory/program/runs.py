@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mcnet.programs.axes import Axes
-from mcnet.programs.names import INPUT, Name, ProgramError, found_by_name
-from mcnet.programs.parameters import Laws, Network, Parameters, called
+from mcnet.programs.names import INPUT, Key, Name, ProgramError, found_by_name
+from mcnet.programs.parameters import Law, Laws, Network, Parameters, called
 from mcnet.theory.program import layout
 from mcnet.theory.program.finite_width import Ask, Cotangent, SitesInterpreter, Vector
 from mcnet.theory.program.normals import Split, Together
-from mcnet.theory.program.quantities import Quantity, Taylor, product, reciprocal, root, smooth
+from mcnet.theory.program.quantities import Noise, Quantity, Taylor, product, reciprocal, root, smooth
 
 Floats = NDArray[np.float64]
 
@@ -69,12 +70,139 @@ class Run:
         v = found_by_name(self.interpreter.seen, name, "vector")
         assert self.cotangents is not None
         if id(v) not in self.cotangents:
-            raise ProgramError("expansion: no cotangents of the outputs reach this vector on their way to a matrix")
+            raise ProgramError(UNREACHED)
         parts = [self.interpreter.sites.gram(c, c) for c in self.cotangents[id(v)]]
         total = parts[0]
         for part in parts[1:]:
             total = total + part
         return total
+
+    def kernel(self, parameterization: str, train_biases: bool) -> Quantity:
+        """The tangent kernel of one output; with ``standard`` over M."""
+        w = self.interpreter
+        return kernel(w.sites.noise, self.terms(), w.width, parameterization, train_biases)
+
+    def terms(self) -> list[Term]:
+        """What the tangent kernel is a sum of."""
+        w, found = self.interpreter, []
+        assert self.cotangents is not None
+        rows = layout.size_of(layout.of_cotangents(self.output.axes, w.alone))
+        reached = [ask for ask in w.asks if id(ask.answer) in self.cotangents]
+        for one in reached:
+            for other in reached:
+                if one.key != other.key:
+                    continue
+                if one.answer.parts:
+                    (c,), (d,) = self.cotangents[id(one.answer)], self.cotangents[id(other.answer)]
+                    back = w.sites.gram(c, d)
+                else:  # the readout: one unit, whose cotangents are 1
+                    tops = [w.top_rows(ask.answer.axes) for ask in (one, other)]
+                    back = Quantity.constant(np.outer(*tops))
+                index, gather = _contraction(one, other, w.alone, rows)
+                question = one.question
+                front = w.question_gram(question, other.question)
+                patches = question.units != question.fan
+                found.append(Term(one.law, question.fan, patches, front, back, index, gather, rows))
+        return found
+
+    def settled(self) -> Settled:
+        """All numbers of the run, without its sites."""
+        w, cotangents, terms = self.interpreter, {}, None
+        if self.cotangents is not None:
+            reached = [key for key, v in w.seen.items() if id(v) in self.cotangents]
+            cotangents, terms = {key: self.backward(key) for key in reached}, self.terms()
+        return Settled(w.sites.noise, w.width, {key: self.gram(key) for key in w.seen}, cotangents, terms)
+
+
+UNREACHED = "expansion: no cotangents of the outputs reach this vector on their way to a matrix"
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """Two questions to one matrix: a term of the tangent kernel.
+
+    Attributes
+    ----------
+    law : Law
+    fan : float
+    patches : bool
+        Whether the questions are taps with variances of their own.
+    front, back : Quantity
+        Products of the questions over the fan, and of the cotangents of the answers.
+    index, gather : ndarray
+        Which products of questions stand by those of cotangents, and where their sums go.
+    rows : int
+        Of the output.
+    """
+
+    law: Law
+    fan: float
+    patches: bool
+    front: Quantity
+    back: Quantity
+    index: NDArray[np.intp]
+    gather: Floats
+    rows: int
+
+    def scaled_front(self, width: float, parameterization: str, train_biases: bool) -> Quantity:
+        """alpha question . question + beta; of ``standard`` over M."""
+        law, gram = self.law, self.front
+        if parameterization == "ntk":
+            return gram * law.sigma_w2 + (law.sigma_b2 if train_biases else 0.0)
+        if parameterization not in ("pdlt", "standard"):
+            raise ProgramError(f'parameterization "{parameterization}" is not known (standard, ntk, pdlt)')
+        if self.patches:
+            raise ProgramError(f'expansion: the "{parameterization}" kernel of patches is not covered; use "ntk"')
+        beta = 1.0 if train_biases else 0.0
+        if parameterization == "pdlt":
+            return gram + beta
+        gram = gram * (self.fan / width)
+        return Quantity(gram.value, gram.response, gram.shift + beta)
+
+
+def kernel(noise: Noise, terms: Sequence[Term], width: float, parameterization: str, train_biases: bool) -> Quantity:
+    """The tangent kernel of one output from its terms; with ``standard`` over M."""
+    rows = terms[0].rows
+    total = Quantity.constant(np.zeros((rows, rows)))
+    for term in terms:
+        front = term.scaled_front(width, parameterization, train_biases).taken(term.index)
+        both = product(noise, term.back.reshaped(term.back.value.size), front)
+        total = total + both.mapped(term.gather, (rows, rows))
+    return total
+
+
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """The numbers of a run: all that is kept of it.
+
+    Attributes
+    ----------
+    noise : Noise
+    width : float
+    seen : dict of name to Quantity
+        Products of the rows of seen vectors.
+    reached : dict of name to Quantity
+        Products of the rows of their cotangents, where there are any.
+    terms : list of Term or None
+        Of the tangent kernel, after a backward pass.
+    """
+
+    noise: Noise
+    width: float
+    seen: dict[Key, Quantity]
+    reached: dict[Key, Quantity]
+    terms: list[Term] | None
+
+    def gram(self, name: Name) -> Quantity:
+        """Products of the rows of a seen vector."""
+        return found_by_name(self.seen, name, "vector")
+
+    def backward(self, name: Name) -> Quantity:
+        """Products of the rows of the cotangents at a seen vector."""
+        key = found_by_name({one: one for one in self.seen}, name, "vector")
+        if key not in self.reached:
+            raise ProgramError(UNREACHED)
+        return self.reached[key]
 
     def correlation(self, name: Name) -> Quantity:
         """Cosines of the rows of a seen vector."""
@@ -87,51 +215,12 @@ class Run:
         gram = self.gram(name)
         if (np.diagonal(gram.value) <= 0.0).any():
             raise ProgramError("expansion: a row of length zero has no correlation")
-        return smooth(self.interpreter.sites.noise, cosine, gram)[0]
+        return smooth(self.noise, cosine, gram)[0]
 
     def kernel(self, parameterization: str, train_biases: bool) -> Quantity:
         """The tangent kernel of one output; with ``standard`` over M."""
-        w = self.interpreter
-        inputs = w.alone
-        rows = layout.size_of(layout.of_cotangents(self.output.axes, inputs))
-        total = Quantity.constant(np.zeros((rows, rows)))
-        assert self.cotangents is not None
-        reached = [ask for ask in w.asks if id(ask.answer) in self.cotangents]
-        for one in reached:
-            for other in reached:
-                if one.key == other.key:
-                    total = total + self._term(one, other, parameterization, train_biases, rows)
-        return total
-
-    def _term(self, one: Ask, other: Ask, parameterization: str, train_biases: bool, rows: int) -> Quantity:
-        w = self.interpreter
-        inputs = w.alone
-        front = self._front(one, other, parameterization, train_biases)
-        if one.answer.parts:
-            assert self.cotangents is not None
-            (c,), (d,) = self.cotangents[id(one.answer)], self.cotangents[id(other.answer)]
-            back = w.sites.gram(c, d)
-        else:  # the readout: one unit, whose cotangents are 1
-            tops = [w.top_rows(ask.answer.axes) for ask in (one, other)]
-            back = Quantity.constant(np.outer(*tops))
-        index, gather = _contraction(one, other, inputs, rows)
-        both = product(w.sites.noise, back.reshaped(back.value.size), front.taken(index))
-        return both.mapped(gather, (rows, rows))
-
-    def _front(self, one: Ask, other: Ask, parameterization: str, train_biases: bool) -> Quantity:
-        law = one.law
-        gram = self.interpreter.question_gram(one.question, other.question)
-        if parameterization == "ntk":
-            return gram * law.sigma_w2 + (law.sigma_b2 if train_biases else 0.0)
-        if parameterization not in ("pdlt", "standard"):
-            raise ProgramError(f'parameterization "{parameterization}" is not known (standard, ntk, pdlt)')
-        if one.question.units != one.question.fan:
-            raise ProgramError(f'expansion: the "{parameterization}" kernel of patches is not covered; use "ntk"')
-        beta = 1.0 if train_biases else 0.0
-        if parameterization == "pdlt":
-            return gram + beta
-        gram = gram * (one.question.fan / self.interpreter.width)  # over M
-        return Quantity(gram.value, gram.response, gram.shift + beta)
+        assert self.terms is not None
+        return kernel(self.noise, self.terms, self.width, parameterization, train_biases)
 
 
 def _contraction(one: Ask, other: Ask, inputs: int | None, rows: int) -> tuple[NDArray[np.intp], Floats]:

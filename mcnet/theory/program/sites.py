@@ -105,15 +105,15 @@ class Parts:
         """Some of the rows, in an order."""
         return Parts(self.constant[index], {g: f[index] for g, f in self.functions.items()})
 
-    def mapped(self, matrix: Floats | float) -> Parts:
-        """A linear map of the rows."""
+    def mapped(self, matrix: Floats | float, count: int = 1) -> Parts:
+        """A linear map of the rows, or of blocks of so many rows."""
         if isinstance(matrix, float):
             return Parts(matrix * self.constant, {g: matrix * f for g, f in self.functions.items()})
         functions = {}
         for g, f in self.functions.items():
-            flat = f.reshape(len(f), math.prod(f.shape[1:]))
-            functions[g] = (matrix @ flat).reshape(len(matrix), *f.shape[1:])
-        return Parts(matrix @ self.constant, functions)
+            flat = f.reshape(matrix.shape[1], count * math.prod(f.shape[1:]))
+            functions[g] = (matrix @ flat).reshape(len(matrix) * count, *f.shape[1:])
+        return Parts((matrix @ self.constant.reshape(matrix.shape[1], count)).ravel(), functions)
 
     def __add__(self, other: Parts) -> Parts:
         functions = dict(self.functions)
@@ -260,7 +260,7 @@ class Bank:
     groups: Groups
     size: int = 0
     _kept: dict[tuple[str, int], dict[tuple[int, ...], Rows]] = field(default_factory=dict)
-    _even: dict[tuple[str, int], Rows] = field(default_factory=dict)
+    _even: dict[tuple[str | int, ...], Rows] = field(default_factory=dict)
 
     def add(self, entries: Products) -> None:
         """New ones, numbered on."""
@@ -277,7 +277,8 @@ class Bank:
                 rows[f.shape[1:]].add(f, numbers)
                 if f.shape[-1] > 1:
                     even = self.groups[g].even(f)
-                    known = self._even.setdefault((kind, g), Rows(np.empty((0, *even.shape[1:])), numbers[:0], 0))
+                    none = Rows(np.empty((0, *even.shape[1:])), numbers[:0], 0)
+                    known = self._even.setdefault((kind, g, *f.shape[1:]), none)
                     known.add(even, numbers)
 
     def overlap(self, kind: str, g: int, f: Floats) -> Floats | None:
@@ -288,7 +289,7 @@ class Bank:
         total = np.zeros((len(f), self.size))
         for shape, rows in found.items():
             if f.shape[-1] == 1 < shape[-1]:
-                rows = self._even[kind, g]
+                rows = self._even[kind, g, *shape]
             total[:, rows.numbers[: rows.size]] = self.groups[g].inner(f, rows.arrays[: rows.size])
         return total
 
