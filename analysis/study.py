@@ -283,7 +283,10 @@ def reader(tree: xarray.DataTree, setting: Setting, sources: Sequence[Source]) -
         if source.first_layer is None:
             arrays += [(of_point.isel(pick), unit) for pick in source.picks(setting, variable.dims[2:]).values()]
             continue
-        inner = "pair" if "pair" in variable.dims else "input"
+        inner = next((dim for dim in ("pair", "input") if dim in variable.dims), None)
+        if inner is None:
+            arrays.append((of_point.isel(layer=slice(source.first_layer, setting.depth + 1)), unit))
+            continue
         places = [_place(index, setting.inputs) for index in _indices(variable.dims, setting.inputs)]
         rows = {dim: 0 for dim in of_point.dims if dim not in ("network", inner, "layer")}  # positions: the first
         array = of_point.isel(rows).transpose("network", inner, "layer")
@@ -316,7 +319,8 @@ def _measured(tree: xarray.DataTree, sources: Sequence[Source]) -> Iterator[tupl
 
 def _indices(dims: Sequence[Any], inputs: int) -> list[tuple[int, ...]]:
     """Inputs (a,) or pairs (a, b), a < b, that are analysed."""
-    return list(combinations(range(min(inputs, MAX_INPUTS)), 2 if "pair" in dims else 1))
+    size = 2 if "pair" in dims else 1 if "input" in dims else 0  # of what belongs to all inputs together
+    return list(combinations(range(min(inputs, MAX_INPUTS)), size))
 
 
 def _place(index: tuple[int, ...], inputs: int) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from mcnet_analysis.predict import registered
 from mcnet_analysis.predict.dynamics import DYNAMICS
+from mcnet_analysis.predict.normalization import NORMALIZATION
 from mcnet_analysis.predict.prediction import Observable, Predicted, Theory, curve
 from mcnet_analysis.predict.signal import SIGNAL
 from mcnet_analysis.predict.tangent import TANGENT
@@ -14,7 +15,9 @@ from mcnet_analysis.study import Column, Setting
 
 from mcnet.predictions import Curve
 
-_OWN: dict[str, Observable] = {observable.name: observable for observable in (*SIGNAL, *TANGENT, *DYNAMICS)}
+_OWN: dict[str, Observable] = {
+    observable.name: observable for observable in (*SIGNAL, *TANGENT, *DYNAMICS, *NORMALIZATION)
+}
 
 
 class _All(Mapping[str, Observable]):

@@ -16,6 +16,7 @@ from mcnet.observables import (
     conjugate_kernel,
     gradient,
     jacobian,
+    normalization,
     signal,
     tangent,
     training,
@@ -27,7 +28,17 @@ from mcnet.variables import Variable
 
 OBSERVABLES: dict[str, Observable] = {
     name: observable
-    for module in (signal, gradient, tangent, jacobian, conditional_fisher, conjugate_kernel, training, two_time)
+    for module in (
+        signal,
+        gradient,
+        tangent,
+        jacobian,
+        conditional_fisher,
+        conjugate_kernel,
+        training,
+        two_time,
+        normalization,
+    )
     for name, observable in module.OBSERVABLES.items()
 }
 _SHIPPED = frozenset(OBSERVABLES)

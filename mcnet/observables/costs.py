@@ -10,6 +10,7 @@ from mcnet.backend import CPU_MEMORY
 from mcnet.observables.catalog import OBSERVABLES
 from mcnet.observables.tangent import by_products
 from mcnet.point import Point
+from mcnet.programs.counted import Count
 from mcnet.request import Request
 
 BUDGET = CPU_MEMORY
@@ -76,7 +77,13 @@ def needs_at(point: Point, request: Request) -> frozenset[str]:
 
 def has_backward(needs: frozenset[str]) -> bool:
     """Whether errors are propagated back."""
-    return bool(needs & {"errors", "tangent", "products"})
+    return bool(needs & {"errors", "tangent", "products", "batch"})
+
+
+def _count(point: Point, needs: frozenset[str]) -> Count:
+    """The program of a point on shapes, with as many backward passes as are needed."""
+    count = architectures.of(point).count
+    return count if needs & {"errors", "tangent"} else count.of_one_functional()
 
 
 def questions(point: Point, needs: frozenset[str]) -> int:
@@ -121,7 +128,7 @@ def working_bytes(point: Point, needs: frozenset[str], sampler: str, precision: 
     """Memory of one network on its way; ``by_kernel``: by a fused kernel."""
     inputs, width = point.inputs.count, max(point.width, point.inputs.dimension)
     if point.is_program:
-        counted = architectures.of(point).count
+        counted = _count(point, needs)
         found = counted.bytes_per_network(sampler, itemsize(precision), has_backward(needs))
         if "vectors" in needs:  # an observable may keep all that it is shown
             found += itemsize(precision) * sum(int(v.rows * v.units) for v in counted.seen.values())
@@ -188,7 +195,7 @@ def sub_batch(
 def seconds(point: Point, needs: frozenset[str], sampler: str, by_kernel: bool) -> float:
     """Time of one network on one core, within a factor of about 3; near where two samplers cost the same, within 2."""
     if point.is_program:
-        return architectures.of(point).count.seconds_per_network(sampler, has_backward(needs))
+        return _count(point, needs).seconds_per_network(sampler, has_backward(needs))
     inputs, width, count = point.inputs.count, point.width, questions(point, needs)
     if by_kernel and has_backward(needs):
         eigenvalues = 1e-6 + 1e-9 * inputs**3 if "tangent" in needs and inputs > 2 else 0.0

@@ -100,7 +100,8 @@ class Observable:
     samplers : tuple of str
         The samplers it can be had by.
     needs : frozenset of str
-        Parts of a :class:`mcnet.observables.sample.Sample`: ``signal``, ``errors``, ``tangent``, ``jacobian``.
+        Parts of a :class:`mcnet.observables.sample.Sample`: ``signal``, ``errors``, ``tangent``, ``jacobian``,
+        ``batch``.
     variables : callable
         ``(point, options)`` -> the variables it stores.
     check : callable
@@ -140,7 +141,7 @@ class Observable:
         return [f'it is read off dense networks, not off "{kind}"']
 
 
-PROGRAMS = frozenset({"signal", "errors", "tangent", "vectors"})
+PROGRAMS = frozenset({"signal", "errors", "tangent", "vectors", "batch"})
 """Needs that every architecture meets."""
 
 

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from mcnet import architectures
+from mcnet import architectures, streams
 from mcnet.networks import inputs, tangent
 from mcnet.observables.observable import Collector
 from mcnet.observables.rows import layers_seen, row_axes
@@ -38,6 +38,7 @@ def draw(
     """The networks of an ensemble; parameters as :func:`mcnet.observables.sample.draw`."""
     program, backend = architectures.of(point), ensemble.backend
     backward = bool(needs & {"errors", "tangent"})
+    batch = "batch" in needs
     x = inputs.differences(point, seed, ensemble.start, ensemble.stop, backend, program.rows)
     trace = sampled.run(
         program.network,
@@ -47,12 +48,14 @@ def draw(
         tuple(program.axes)[1:],
         ensemble,
         sampler,
-        backward=backward,
+        backward=backward or batch,
         keep=keep,
         observe=partial(_show, collected, ensemble) if collected else None,
     )
     own = np.zeros(ensemble.count, bool)
     sample = Sample(backend, _grams(trace, "u", point), _grams(trace, "h", point), own, collected=collected or {})
+    if batch:
+        sample = _with_batch(point, sample, trace)
     if not backward:
         return sample
     how = Parameterization(point.parameterization, point.train_biases) if "tangent" in needs else None
@@ -83,6 +86,19 @@ def _grams(trace: Trace, letter: str, point: Point) -> Floats:
         grams[:, layer] = np.einsum("narbr->nrab", whole)
     first = 0 if seen[0] or letter == "h" else 1
     return grams[:, first:, 0] if per_input == 1 else grams[:, first:]
+
+
+def _with_batch(point: Point, sample: Sample, trace: Trace) -> Sample:
+    """Cotangents of one random function of all outputs of all inputs: what Sample says of ``batch``."""
+    ensemble, (_, outputs, inputs) = trace.ensemble, trace.outputs.shape
+    layer = len(trace.matrices) + 2  # the probe at the outputs has the one before
+    v = ensemble.normals(streams.PROBES, layer, outputs, inputs, dtype=sample.backend.xp.float64, first=(0, 0))
+    found = trace.functional_lengths(v, "u")
+    size = np.empty((2, ensemble.count, point.depth))
+    for layer in range(point.depth):
+        for place, part in enumerate(found["u", layer + 1]):
+            size[place, :, layer] = sample.backend.fetch(part)
+    return replace(sample, batch_length=size[0], batch_exponent=size[1])
 
 
 def _with_deltas(point: Point, sample: Sample, trace: Trace, found: Backward) -> Sample:

@@ -54,6 +54,10 @@ class Sample:
         Largest eigenvalue of J J^T.
     fisher : ndarray, shape (N, M)
         Eigenvalues of the conditional Fisher information, the largest first.
+    batch_length : ndarray, shape (N, depth)
+        Squared lengths, summed over the inputs, of the cotangents at u^1..u^depth of one random function of all
+        outputs, divided by 4^exponent.
+    batch_exponent : ndarray, shape (N, depth)
     collected : mapping of str to Collector
         What observables noted for themselves, by their names.
     """
@@ -70,6 +74,8 @@ class Sample:
     jacobian: Spectrum | None = None
     jacobian_top: Floats | None = None
     fisher: Floats | None = None
+    batch_length: Floats | None = None
+    batch_exponent: Floats | None = None
     collected: Mapping[str, Collector] = field(default_factory=dict)
 
     def u_overlaps(self) -> Floats:

@@ -116,7 +116,7 @@ _FIM_VARIABLES = {
 }
 
 
-def _described(variable: Variable, point: Point) -> Variable:
+def described(variable: Variable, point: Point) -> Variable:
     """The variable with the parametrisation and normalisation of a point in words."""
     trained = "weights and biases trained" if point.train_biases else "weights trained"
     place = "of the outputs" if point.output_normalization != "none" else "inside the network"
@@ -139,7 +139,7 @@ def _ntk_variables(point: Point, options: Options) -> tuple[Variable, ...]:
     if options.get("eigenvalues", True):
         wanted += [_counts(options) if _as_histogram(options) else _EIGENVALUE]
     wanted += [_SMALLEST] if _with_smallest(options) else []
-    return tuple(_described(variable, point) for variable in wanted)
+    return tuple(described(variable, point) for variable in wanted)
 
 
 def edges(options: Options) -> NDArray[np.float64]:
@@ -269,7 +269,8 @@ def _like(networks: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.bool_
     return np.broadcast_to(networks.reshape(-1, *[1] * (values.ndim - 1)), values.shape)
 
 
-def _check(point: Point, options: Options) -> list[str]:
+def check(point: Point, options: Options) -> list[str]:
+    """Why the kernel of a point cannot be measured."""
     if not point.outputs:
         return ["the gradients of the outputs need a readout; set network.outputs"]
     if point.normalization == "last-mean" and point.inputs.count < 3:
@@ -285,7 +286,7 @@ def _check(point: Point, options: Options) -> list[str]:
 
 def _check_ntk(point: Point, options: Options) -> list[str]:
     used = options.get("eigenvalues", True) and _as_histogram(options)
-    return _check(point, options) or histogram.without_effect(options, used, 'spectrum = "histogram"')
+    return check(point, options) or histogram.without_effect(options, used, 'spectrum = "histogram"')
 
 
 def _sizes(point: Point, options: Options) -> dict[str, int]:
@@ -338,9 +339,9 @@ OBSERVABLES = {
         samplers=("conditioned", "explicit"),
         needs=frozenset({"signal", "tangent"}),
         variables=lambda point, options: tuple(
-            _described(_FIM_VARIABLES[name], point) for name in _fim_names(point, options)
+            described(_FIM_VARIABLES[name], point) for name in _fim_names(point, options)
         ),
-        check=_check,
+        check=check,
         evaluate=_fim,
         sizes=_sizes,
     ),

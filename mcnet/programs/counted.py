@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from mcnet.activations import Activation
@@ -107,6 +107,11 @@ class Count:
     vectors: tuple[Shape, ...]
     functionals: int
     in_float64: int
+
+    def of_one_functional(self) -> Count:
+        """The same with the cotangents of a single function of all outputs."""
+        matrices = {key: replace(matrix, backward=matrix.forward) for key, matrix in self.matrices.items()}
+        return replace(self, functionals=1, matrices=matrices)
 
     @property
     def widest(self) -> int:

@@ -206,6 +206,36 @@ class Trace:
         reverse(self._backend, self._w.tape, (self._output, self._of_functional(v)), answers, visit, scaled=False)
         return {key: joined_moves(self._backend, each) for key, each in found.items()}
 
+    def functional_lengths(self, v: Array, family: str) -> dict[Key, tuple[Array, Array]]:
+        """Squared lengths of the cotangents of sum v f at the vectors of a family, summed over all their rows.
+
+        Parameters
+        ----------
+        v : Array, shape (N or 1, C P, T)
+            As :attr:`outputs`.
+        family : str
+            ``"u"`` for u^1, u^2, ...
+
+        Returns
+        -------
+        dict of name to (Array, Array), each (N or 1,)
+            The lengths divided by 4^exponent, float64, and the exponents.
+        """
+        self._needs_tape("a backward pass")
+        xp, mixing = self._xp, self.count.mixes_inputs
+        wanted = {id(vector): key for key, vector in self._w.vectors.items() if key[0] == family}
+        found: dict[Key, tuple[Array, Array]] = {}
+
+        def visit(vector: Vector, c: Array, exponent: Array) -> None:
+            if id(vector) in wanted:
+                wide = xp.astype(c, xp.float64)
+                wide = wide if mixing else rows.to_plain(xp, wide)
+                found[wanted[id(vector)]] = xp.sum(wide * wide, axis=(1, 2, 3, 4)), exponent
+
+        of_family = [vector for vector in self._w.vectors.values() if id(vector) in wanted]
+        reverse(self._backend, self._w.tape, (self._output, self._of_functional(v)), of_family, visit)
+        return found
+
     def jacobian(self, of: Name | None = None) -> Jacobian:
         """Products with the Jacobian of a seen vector with respect to the input, at input 0.
 
