@@ -9,7 +9,7 @@ import numpy as np
 from mcnet_analysis.judge.table import Row, Scales
 from mcnet_analysis.predict.prediction import Predicted
 from mcnet_analysis.statistics.estimate import Floats, Moments
-from mcnet_analysis.statistics.power import LEVEL, PROBABILITY, detectable
+from mcnet_analysis.statistics.power import LEVEL, PROBABILITY, detectable, with_growing_errors
 from mcnet_analysis.study import Column
 
 FEW = 5
@@ -19,7 +19,7 @@ BLIND = {"values": 0.25, "a1": 1.0, "v1": 1.0}
 """Smallest deviations, relative to the thing itself, from which on it was not tested at all."""
 
 Information = dict[tuple[str, str], float]
-"""Of an observable and what of it theory could have wrong: how much chi2 grows on average with the square of that."""
+"""Of an observable and what of it theory could have wrong: the squared size of that, see Verdict.information."""
 
 
 def deviations(
@@ -96,9 +96,9 @@ def power_table(information: Information, dof: int) -> list[Row]:
     Returns
     -------
     list of dict
-        ``observable``; ``of``: "values", "a1" or "v1"; ``relative``: the deviation in units of itself (None: it is
-        predicted to be zero); of a1 also ``of_expected``, in units of the size that a1 may be expected to have from the
-        fluctuations. inf is None in JSON.
+        ``observable``; ``of``: "values", "a1" or "v1"; ``relative``: the share of its prediction by which it would be
+        too large (inf: it is predicted to be zero, or none is ever seen); of a1 also ``of_expected``, in units of the
+        size that a1 may be expected to have from the fluctuations. inf is None in JSON.
     """
     rows = []
     for (name, kind), amount in information.items():
@@ -109,7 +109,7 @@ def power_table(information: Information, dof: int) -> list[Row]:
             "of": kind,
             "level": LEVEL,
             "probability": PROBABILITY,
-            "relative": detectable(amount, dof),
+            "relative": detectable(amount, dof) if kind == "a1" else with_growing_errors(detectable(amount, dof)),
         }
         if kind == "a1":
             row["of_expected"] = detectable(information.get((name, "shift"), 0.0), dof)

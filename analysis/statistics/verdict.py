@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from mcnet_analysis.statistics.estimate import Floats
+from mcnet_analysis.statistics.power import noncentrality
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
@@ -30,7 +31,8 @@ class Verdict(NamedTuple):
     full : bool
         Whether the number of networks, not the correlations, ended the choice.
     information : (k,)
-        Of each pattern of deviations: by how much chi2 grows on average where theory is off by that pattern.
+        Of each pattern of deviations: its squared size in standard errors, counted less where the errors are known less
+        well, so that the power is that of a noncentral chi-square law.
     """
 
     chi2: float
@@ -74,8 +76,8 @@ def judge(
     Neighbouring layers of one network say nearly the same, so the full matrix is nearly singular and its smallest
     eigenvalues are noise. A pivoted Cholesky factorisation of the correlation matrix chooses the deviations one by
     one, first those that are to come first, then each time the one with the largest variance given those already
-    chosen; none whose variance falls below `cut` then, and at most networks/10. The choice looks at the covariance
-    only, never at the deviations.
+    chosen (of equal ones the one that stands first); none whose variance falls below `cut` then, and at most
+    networks/10. The choice looks at the covariance only, never at the deviations.
 
     With nu = networks - 1 degrees of freedom (at most three times the mean support less one: the error of a variance,
     or of a heavy tail, is known less well), T^2 = d^T C^-1 d follows Hotelling's law; its exact probability (F
@@ -100,8 +102,8 @@ def judge(
         networks = max(min(networks, behind), p + 2.0)
     chi2, p_value = _hotelling(float(scores @ scores), p, networks - 1.0)
     seen = np.linalg.solve(factor, (wrong[:, usable] / error)[:, order].T)  # (dof, k)
-    share = max(networks - p - 2.0, 1.0) / max(networks - 1.0, 1.0) if np.isfinite(networks) else 1.0
-    return Verdict(chi2, p, p_value, usable[order], p == most, share * (seen**2).sum(axis=0))
+    worth = noncentrality(p) / noncentrality(p, round(networks - 1.0, 1)) if len(wrong) else 1.0
+    return Verdict(chi2, p, p_value, usable[order], p == most, worth * (seen**2).sum(axis=0))
 
 
 def with_truncation(covariance: Floats, truncation: Floats) -> Floats:
@@ -164,7 +166,7 @@ def pivoted_cholesky(
         Lower triangular, factor @ factor.T = matrix[order][:, order].
     """
     p = matrix.shape[0]
-    rest = np.diag(matrix).copy()
+    rest = np.ones(p)  # exactly: rounding must not choose the first one
     columns = np.zeros((p, min(p, max(most, 0))))
     order: list[int] = []
     waiting = list(first)

@@ -11,6 +11,8 @@ from mcnet_analysis.judge import power
 from mcnet_analysis.predict.prediction import Theory
 from mcnet_analysis.predict.spectra import Laws
 from mcnet_analysis.statistics.estimate import moments
+from mcnet_analysis.statistics.power import LEVEL, PROBABILITY, detectable
+from mcnet_analysis.statistics.verdict import judge
 
 from tests.analysis_datasets import ensemble
 
@@ -41,6 +43,32 @@ def test_a_deviation_of_the_size_that_is_said_is_seen():
 
     assert seen(said["q", "values"]) >= 20
     assert seen(0.5 * said["q", "values"]) <= 24
+
+
+def test_errors_grow_with_the_values():
+    """One value with an error of 5 %: 25 % too large is seen in nine of ten. The mutant: its share of today's error."""
+    rng = np.random.default_rng(66)
+    trials, networks = 800, 100
+    rows = {"right": 0, "mutant": 0}
+    for _ in range(trials):
+        sample = rng.normal(1.0, 0.5, size=(networks, 1))
+        found = moments(sample)
+        verdict = judge(found.mean - 1.0, found.covariance[:1, :1], networks, patterns=[[1.0]])
+        information = float(verdict.information[0])
+        [row] = power.power_table({("q", "values"): information}, 1)
+        for which, share in (("right", row["relative"]), ("mutant", detectable(information, 1))):
+            wrong = moments((1.0 + share) * sample)
+            rows[which] += judge(wrong.mean - 1.0, wrong.covariance[:1, :1], networks).p_value < LEVEL
+    error = np.sqrt(PROBABILITY * (1 - PROBABILITY) / trials)
+    assert rows["right"] / trials == pytest.approx(PROBABILITY, abs=4 * error)
+    assert rows["mutant"] / trials < PROBABILITY - 8 * error
+
+
+def test_what_is_never_seen_has_no_share():
+    """Errors of a quarter and more of the value grow as fast as it does."""
+    [row] = power.power_table({("q", "values"): 10.0}, 1)
+    assert row["relative"] == np.inf
+    assert power.is_blind(row)
 
 
 def test_coefficients_without_power_are_named():

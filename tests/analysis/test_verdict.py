@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from mcnet_analysis.statistics.estimate import moments
-from mcnet_analysis.statistics.power import LEVEL, PROBABILITY, detectable
+from mcnet_analysis.statistics.power import LEVEL, PROBABILITY, detectable, noncentrality
 from mcnet_analysis.statistics.verdict import combine, judge, pivoted_cholesky, with_outliers, with_truncation
 from scipy import stats
 
@@ -162,6 +162,43 @@ def test_information_is_what_chi2_grows_by():
     seen = [judge(epsilon * pattern + root @ rng.normal(size=2), c, np.inf).p_value < LEVEL for _ in range(2000)]
     assert np.mean(seen) == pytest.approx(PROBABILITY, abs=5 * np.sqrt(0.09 / 2000))
     assert detectable(0.0, 2) == np.inf
+
+
+@pytest.mark.parametrize(("networks", "p"), [(21, 1), (41, 3), (61, 5)])
+def test_power_is_that_of_errors_known_from_few_networks(networks, p):
+    """What each study says it would see is seen in nine of ten. The mutant: what chi2 grows by on average."""
+    rng = np.random.default_rng(29)
+    trials, nu = 20_000, networks - 1
+    sample = rng.normal(size=(trials, networks, p))
+    mean = sample.mean(1)
+    centred = sample - mean[:, None]
+    inverse = np.linalg.inv(centred.swapaxes(1, 2) @ centred / (nu * networks))
+    pattern = np.ones(p)
+    unit = pattern / np.sqrt(np.einsum("i,nij,j->n", pattern, inverse, pattern))[:, None]  # in each study's errors
+    edge = stats.f.isf(LEVEL, p, nu - p + 1) * nu * p / (nu - p + 1)
+
+    def seen(size):
+        d = mean + size * unit
+        return np.mean(np.einsum("ni,nij,nj->n", d, inverse, d) > edge)
+
+    said = judge(np.zeros(p), np.eye(p), networks, patterns=np.eye(p)[:1], cut=0.0)
+    error = np.sqrt(PROBABILITY * (1 - PROBABILITY) / trials)
+    assert said.dof == p
+    assert seen(detectable(float(said.information[0]), p)) == pytest.approx(PROBABILITY, abs=4 * error)
+    assert seen(np.sqrt(noncentrality(p) * nu / (nu - p - 1))) < PROBABILITY - 4 * error
+
+
+def test_noncentrality_of_errors_from_many_networks_is_that_of_known_ones():
+    for p in (1, 4, 30):
+        assert noncentrality(p, 1e7) == pytest.approx(noncentrality(p), rel=2e-3)
+
+
+def test_of_equal_deviations_the_first_is_chosen():
+    """Rounding of the diagonal (here 2 parts in 10^16) does not choose; the mutant takes the largest of them."""
+    c = np.array([[1.0, 0.99], [0.99, 1.0]])
+    c[1, 1] += 2.3e-16
+    assert np.argmax(np.diag(c)) == 1
+    assert pivoted_cholesky(c, 0.05, 2)[0].tolist() == [0]
 
 
 def test_neglected_orders_are_correlated_like_the_noise():
