@@ -9,15 +9,15 @@ from mcnet_analysis.predict import registered
 from mcnet_analysis.predict.dynamics import DYNAMICS
 from mcnet_analysis.predict.normalization import NORMALIZATION
 from mcnet_analysis.predict.prediction import Observable, Predicted, Theory, curve
+from mcnet_analysis.predict.seen import SEEN
 from mcnet_analysis.predict.signal import SIGNAL
 from mcnet_analysis.predict.tangent import TANGENT
 from mcnet_analysis.study import Column, Setting
 
 from mcnet.predictions import Curve
 
-_OWN: dict[str, Observable] = {
-    observable.name: observable for observable in (*SIGNAL, *TANGENT, *DYNAMICS, *NORMALIZATION)
-}
+_KINDS = (SIGNAL, TANGENT, DYNAMICS, NORMALIZATION, SEEN)
+_OWN: dict[str, Observable] = {observable.name: observable for kind in _KINDS for observable in kind}
 
 
 class _All(Mapping[str, Observable]):

@@ -12,10 +12,13 @@ from mcnet import activations
 from mcnet.coordinates import DENSE
 from mcnet.errors import UsageError
 from mcnet.observables import (
+    branch_energy,
     conditional_fisher,
     conjugate_kernel,
+    fourier,
     gradient,
     jacobian,
+    mean,
     normalization,
     signal,
     tangent,
@@ -26,20 +29,22 @@ from mcnet.observables.observable import Collector, Observable, Option, Options,
 from mcnet.point import Inputs, Point
 from mcnet.variables import Variable
 
+_MODULES = (
+    signal,
+    gradient,
+    tangent,
+    jacobian,
+    conditional_fisher,
+    conjugate_kernel,
+    training,
+    two_time,
+    normalization,
+    mean,
+    branch_energy,
+    fourier,
+)
 OBSERVABLES: dict[str, Observable] = {
-    name: observable
-    for module in (
-        signal,
-        gradient,
-        tangent,
-        jacobian,
-        conditional_fisher,
-        conjugate_kernel,
-        training,
-        two_time,
-        normalization,
-    )
-    for name, observable in module.OBSERVABLES.items()
+    name: observable for module in _MODULES for name, observable in module.OBSERVABLES.items()
 }
 _SHIPPED = frozenset(OBSERVABLES)
 _TRIAL = Point(DENSE, activations.get("tanh"), "gaussian", 8, 2, 1.5, 0.1, Inputs("pair", 2, 8, 1.0, 0.5), outputs=2)
