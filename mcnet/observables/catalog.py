@@ -12,6 +12,7 @@ from mcnet import activations
 from mcnet.coordinates import DENSE
 from mcnet.errors import UsageError
 from mcnet.observables import (
+    boundaries,
     branch_energy,
     conditional_fisher,
     conjugate_kernel,
@@ -23,6 +24,7 @@ from mcnet.observables import (
     signal,
     tangent,
     training,
+    training_kernels,
     two_time,
 )
 from mcnet.observables.observable import Collector, Observable, Option, Options, Values, layer_sizes
@@ -42,6 +44,8 @@ _MODULES = (
     mean,
     branch_energy,
     fourier,
+    training_kernels,
+    boundaries,
 )
 OBSERVABLES: dict[str, Observable] = {
     name: observable for module in _MODULES for name, observable in module.OBSERVABLES.items()

@@ -119,13 +119,11 @@ def resolve_sampler(point: Point, request: Request) -> str:
     architectures.lookup(point.architecture)
     if request.sampler != "auto":
         return request.sampler
+    possible = all("conditioned" in OBSERVABLES[name].samplers for name in request.measures)
     if trains(point, request):
-        return training_costs.sampler_of(point, recipe_of(point))
-    asked = [OBSERVABLES[name] for name in request.measures]
-    possible = _laws(point) <= set(CONDITIONED_LAWS) and all(
-        "conditioned" in observable.samplers for observable in asked
-    )
-    if not possible:
+        recipe = recipe_of(point)
+        return training_costs.sampler_of(point, recipe if possible else replace(recipe, method="built"))
+    if not possible or not _laws(point) <= set(CONDITIONED_LAWS):
         return "explicit"
     return min(("conditioned", "explicit"), key=lambda sampler: _seconds(point, request, sampler))
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from mcnet.observables.observable import Observable, Options, Values
 from mcnet.point import Point
 from mcnet.recipe import DIVERGED, SMALLEST_LOSS, Recipe
-from mcnet.training.record import Record
+from mcnet.training.record import Trainings
 from mcnet.training.trainer import outputs_of
 from mcnet.variables import Variable
 
@@ -85,6 +85,16 @@ def stacked(point: Point, values: list[Floats], defined: list[NDArray[np.bool_]]
     return Values(np.stack(values, axis=1), np.stack(defined, axis=1))
 
 
+def recorded(point: Point, trainings: Trainings, name: str) -> Values:
+    """What was seen at recorded steps, undefined where a network has diverged."""
+    found = [each.seen[name] for each in trainings.records]
+    there = [
+        np.broadcast_to(each.there.reshape(*each.there.shape, *[1] * (values.ndim - 2)), values.shape)
+        for each, values in zip(trainings.records, found, strict=True)
+    ]
+    return stacked(point, found, there)
+
+
 def training_sizes(point: Point, options: Options) -> dict[str, int]:
     """Sizes of the dimensions of training."""
     recipe = recipe_of(point)
@@ -94,6 +104,7 @@ def training_sizes(point: Point, options: Options) -> dict[str, int]:
         "recorded_step": len(recipe.record),
         "output_unit": outputs_of(point, recipe),
         "input": point.inputs.count,
+        "layer": point.depth + 1,
     }
 
 
@@ -112,8 +123,8 @@ def _loss_variables(point: Point, options: Options) -> tuple[Variable, ...]:
     return (loss, by_rate(_RATE, point)) if recipe.learning_rate_unit == "bound" else (loss,)
 
 
-def _loss(point: Point, options: Options, records: list[Record]) -> tuple[Values, ...]:
-    steps = np.arange(recipe_of(point).steps + 1)
+def _loss(point: Point, options: Options, trainings: Trainings) -> tuple[Values, ...]:
+    records, steps = trainings.records, np.arange(recipe_of(point).steps + 1)
     there = [(each.diverged[:, None] < 0) | (steps < each.diverged[:, None]) for each in records]
     found = [stacked(point, [each.loss for each in records], there)]
     if recipe_of(point).learning_rate_unit == "bound":
@@ -122,17 +133,12 @@ def _loss(point: Point, options: Options, records: list[Record]) -> tuple[Values
     return tuple(found)
 
 
-def _output(point: Point, options: Options, records: list[Record]) -> tuple[Values, ...]:
-    values, there = [], []
-    for each in records:
-        assert each.outputs is not None
-        known = each.there()[:, :, None, None]
-        values.append(np.where(known, each.outputs, np.nan))
-        there.append(np.broadcast_to(known, each.outputs.shape))
-    return (stacked(point, values, there),)
+def _output(point: Point, options: Options, trainings: Trainings) -> tuple[Values, ...]:
+    return (recorded(point, trainings, "output"),)
 
 
-def _diverged(point: Point, options: Options, records: list[Record]) -> tuple[Values, ...]:
+def _diverged(point: Point, options: Options, trainings: Trainings) -> tuple[Values, ...]:
+    records = trainings.records
     steps = [np.where(each.diverged < 0, np.nan, each.diverged.astype(np.float64)) for each in records]
     return (stacked(point, steps, [each.diverged >= 0 for each in records]),)
 
@@ -142,7 +148,7 @@ OBSERVABLES = {
         name="loss",
         options={},
         samplers=("conditioned", "explicit"),
-        needs=frozenset({TRAINING}),
+        needs=frozenset({TRAINING, "course"}),
         variables=_loss_variables,
         check=check_trained,
         evaluate=_loss,
@@ -152,7 +158,7 @@ OBSERVABLES = {
         name="output",
         options={},
         samplers=("conditioned", "explicit"),
-        needs=frozenset({TRAINING, "output"}),
+        needs=frozenset({TRAINING, "course", "output"}),
         variables=lambda point, options: (by_rate(_OUTPUT, point) if point.train else _OUTPUT,),
         check=check_trained,
         evaluate=_output,
@@ -162,7 +168,7 @@ OBSERVABLES = {
         name="diverged_step",
         options={},
         samplers=("conditioned", "explicit"),
-        needs=frozenset({TRAINING}),
+        needs=frozenset({TRAINING, "course"}),
         variables=lambda point, options: (by_rate(_DIVERGED, point) if point.train else _DIVERGED,),
         check=check_trained,
         evaluate=_diverged,

@@ -8,24 +8,26 @@ from mcnet.backend import Backend
 from mcnet.errors import McnetError
 from mcnet.observables import costs
 from mcnet.observables.sample import ensemble_of
-from mcnet.observables.training import TRAINING, recipe_of
+from mcnet.observables.training import recipe_of
 from mcnet.point import Point
 from mcnet.request import Request
 from mcnet.training import costs as training_costs
-from mcnet.training.record import Record, records
+from mcnet.training.record import Trainings
 
 
 def passes(
     point: Point, request: Request, sampler: str, start: int, stop: int, backend: Backend
-) -> Iterator[tuple[int, int, list[Record]]]:
-    """Networks start..stop: first network, one past the last, their trainings with each learning rate."""
-    wants = costs.needs_of(request) - {TRAINING}
+) -> Iterator[tuple[int, int, Trainings]]:
+    """Networks start..stop: first network, one past the last, their trainings."""
+    wants = costs.needs_of(request)
     size, first = sub_batch(point, request, sampler, backend), start
     while first < stop:
         last = min(first + size, stop)
         ensemble = ensemble_of(point, request.seed, first, last, request.precision, backend)
         try:
-            yield first, last, records(point, recipe_of(point), request.seed, ensemble, sampler, wants)
+            trainings = Trainings(point, recipe_of(point), request.seed, ensemble, sampler, wants)
+            trainings.make(wants)
+            yield first, last, trainings
             first = last
         except backend.exhausted as error:
             size = (last - first) // 2
@@ -38,7 +40,7 @@ def passes(
 
 def bytes_per_network(point: Point, request: Request, sampler: str) -> int:
     """Working memory of one network."""
-    kernels = bool(costs.needs_of(request) & {"kernel", "start"})
+    kernels = bool(costs.needs_of(request) & {"kernel", "start"}) or recipe_of(point).learning_rate_unit == "bound"
     itemsize = costs.itemsize(request.precision)
     return training_costs.bytes_per_network(point, recipe_of(point), sampler, itemsize, kernels)
 

@@ -80,7 +80,7 @@ def layer_norm(backend: Backend, v: Vector, epsilon: float, mixing: bool) -> Ste
         factor, change = (a[:, :, :inputs, ...] for a in (scale, steps))
         direction = unit[:, :, :inputs, ...]
         full = c if plainly else rows.to_plain(xp, c)
-        along = xp.expand_dims(xp.vecdot(full, xp.broadcast_to(direction, full.shape)), axis=-1) / units
+        along = xp.expand_dims(xp.vecdot(*xp.broadcast_arrays(full, direction)), axis=-1) / units
         part = direction * along
         c = c - xp.sum(c, axis=-1, keepdims=True) / units
         if plainly:

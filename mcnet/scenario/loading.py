@@ -216,7 +216,7 @@ def _checked(
         )
         made = points(draft, inputs, faults, quiet)
     if not faults and recipe is not None:
-        training.check(recipe, made, draft.sampling.sampler, faults)
+        training.check(recipe, made, draft, faults)
         made = tuple(replace(point, train=recipe) for point in made)
     if not faults:
         measures.check(draft, made, faults, quiet)

@@ -10,8 +10,8 @@ from mcnet.scenario.draft import Draft
 from mcnet.scenario.faults import Faults
 from mcnet.scenario.schema import Train
 
-MOST_RECORDED = 10_000_000
-"""Numbers that a network may leave behind: outputs at recorded steps, losses at all."""
+OF_ORDER_1_OVER_M = ("ntk_drift", "linear_deviation")
+"""Measures whose exponents float32 would change."""
 
 _NEEDED = {
     "loss": '"squared" or "softmax"',
@@ -140,9 +140,22 @@ def _method(draft: Draft, faults: Faults) -> None:
         )
 
 
-def check(recipe: Recipe, points: Sequence[Point], sampler: str, faults: Faults) -> None:
+def check(recipe: Recipe, points: Sequence[Point], draft: Draft, faults: Faults) -> None:
     """Note what cannot be trained at a point, the first of those that it cannot."""
+    from mcnet.observables.catalog import OBSERVABLES
     from mcnet.training import costs
+
+    sampler = draft.sampling.sampler
+    for name in draft.measures:
+        if recipe.method == "conditioned" and "conditioned" not in OBSERVABLES[name].samplers:
+            limitation = OBSERVABLES[name].limitation
+            faults.add(("train", "method"), f'"conditioned" cannot give the measure {name}. {limitation} Write "auto".')
+        if name in OF_ORDER_1_OVER_M and draft.sampling.precision != "float64":
+            faults.add(
+                ("measure", name),
+                'is of order 1/M, and rounding of float32 is seen in it. Write sampling.precision = "float64".',
+                at_key=True,
+            )
 
     told: set[str] = set()
     for number, point in enumerate(points, 1):

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mcnet.networks import tangent
 from mcnet.training import losses
 from mcnet.training.networks import Networks
 
@@ -58,10 +59,15 @@ class Kernels(NamedTuple):
 def kernels(networks: Networks, x: Array, loss: str) -> Kernels:
     """Of networks as they are now, on training inputs (N or 1, T, sites M_0)."""
     backend, xp = networks.ensemble.backend, networks.ensemble.backend.xp
-    trace = networks.forward(networks.placed(x), backward=True, one_functional=False)
+    model, placed = networks.model, networks.placed(x)
+    trace = networks.forward(placed, backward=True, one_functional=False)
     f = trace.outputs  # (N, C, T)
-    theta: Array = trace.backward(networks.model.scaling, families=()).kernel
-    inputs, outputs = f.shape[2], f.shape[1]
+    theta: Array = trace.backward(model.scaling, families=()).kernel
+    if model.bare is not None:
+        theta = tangent.normalized(backend, theta, f, model.normalization)
+        f = networks.forward(placed, backward=False).outputs
+    count, outputs, inputs = f.shape
+    theta = xp.broadcast_to(theta, (count, *theta.shape[1:]))
     curvature = theta / inputs
     if loss == "softmax":
         p = losses.probabilities(xp, f)

@@ -32,6 +32,10 @@ class Model:
     dimension : int
         M_0.
     scaling : Scaling
+    normalization : str
+        Of the outputs, after the network.
+    bare : Model or None
+        The same without it; None where there is none.
     """
 
     network: Network
@@ -40,6 +44,8 @@ class Model:
     axes: Axes
     dimension: int
     scaling: Scaling
+    normalization: str = "none"
+    bare: Model | None = None
 
     @property
     def others(self) -> tuple[str, ...]:
@@ -71,7 +77,10 @@ def model_of(point: Point, recipe: Recipe) -> Model:
     name = "ntk" if abc else recipe.scaling or point.parameterization
     scaling = Scaling(Parameterization(name, point.train_biases), abc, point.width, roles)
     laws = scaling.laws(program.laws)
-    return Model(network, program.parameters, laws, program.axes, point.inputs.dimension, scaling)
+    bare = Model(program.network, program.parameters, laws, program.axes, point.inputs.dimension, scaling)
+    if point.output_normalization == "none":
+        return bare
+    return replace(bare, network=network, normalization=point.output_normalization, bare=bare)
 
 
 def _normalized(network: Network, kind: str) -> Network:

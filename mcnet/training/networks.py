@@ -61,15 +61,16 @@ class Networks:
         backward : bool
             Whether a step or a kernel is to follow.
         one_functional : bool
-            Whether cotangents of one functional are wanted (:meth:`step`), or of all outputs.
+            Whether cotangents of one functional are wanted (:meth:`step`), or of all outputs before normalisation.
         """
-        plan = self.model.count(x.shape[1])
+        model = self.model if one_functional else self.model.bare or self.model
+        plan = model.count(x.shape[1])
         return sampled.run(
-            self.model.network,
-            self.model.parameters,
-            self.model.laws,
+            model.network,
+            model.parameters,
+            model.laws,
             x,
-            self.model.others,
+            model.others,
             self.ensemble,
             self._sampler,
             backward=backward,

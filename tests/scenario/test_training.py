@@ -118,3 +118,15 @@ def test_observables_of_training_need_a_training() -> None:
     del made["train"]
     with pytest.raises(ScenarioError, match=r"measure.loss: is seen in training"):
         load(made)
+
+
+def test_measures_and_methods_that_do_not_go_together() -> None:
+    wide = {"network": {"width": 200}, "train": {"method": "conditioned"}}
+    with pytest.raises(ScenarioError, match='"conditioned" cannot give the measure boundary_monotone'):
+        load(changed(**wide, measure={"boundary_monotone": {}}))
+    with pytest.raises(ScenarioError, match=r"measure.ntk_drift: is of order 1/M, and rounding of float32"):
+        load(changed(measure={"ntk_drift": {}}))
+    with pytest.raises(ScenarioError, match=r"boundary_divergence: needs low < high"):
+        load(changed(measure={"boundary_divergence": {"low": 4.0, "high": 2.0}}))
+    auto = load(changed(network={"width": 20_000}, inputs={"count": 2}, measure={"boundary_monotone": {}}))
+    assert make_plan(auto).points[0].sampler == "explicit"
