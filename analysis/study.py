@@ -239,6 +239,23 @@ def settings(tree: xarray.DataTree) -> tuple[Setting, ...]:
     return tuple(result)
 
 
+def planned(index: int, point: Point, networks: int, tangent: bool) -> Setting:
+    """The setting that a point will be; ``tangent``: whether its kernel or Fisher matrix is measured."""
+    ensemble = Ensemble.of(point)
+    known = point.coordinates
+    return Setting(
+        index=index,
+        width=point.width,
+        input_dimension=point.inputs.dimension,
+        networks=networks,
+        activation=point.activation,
+        law={**{name: known.get(name) for name in LAW}, **point.keys},
+        gram=ensemble.gram,
+        fluctuating=ensemble.fluctuating,
+        tangent="entries" if tangent else "",
+    )
+
+
 def families(points: Sequence[Setting]) -> tuple[Family, ...]:
     """Points grouped by everything but the width, in order of first appearance.
 

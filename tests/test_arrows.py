@@ -75,7 +75,15 @@ def room(module: str) -> str:
         return {"mcnet": "mcnet", "mcnet_analysis": "analysis"}[parts[0]]
     if parts[1] in BASE:
         return "base"
-    if parts[0] == "mcnet_analysis" and parts[1] in {"analyze", "report", "report_tables", "plot", "table", "kept"}:
+    if parts[0] == "mcnet_analysis" and parts[1] in {
+        "analyze",
+        "report",
+        "report_tables",
+        "forecast",
+        "plot",
+        "table",
+        "kept",
+    }:
         return "analysis"
     assert parts[1] in ALLOWED, f"{module}: no room of this name; draw it in docs/architecture.md and here"
     return parts[1]

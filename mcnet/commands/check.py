@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mcnet import machine, plugins
-from mcnet.commands.text import duration, plural, size, target_text
+from mcnet.commands.coordinates import coordinates, varying
+from mcnet.commands.text import duration, number, plural, size, target_text
 from mcnet.engine.budget import SHARD_OVERHEAD, SHARD_SECONDS
 from mcnet.errors import DiskError, UsageError
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from mcnet.plan.plan import Plan
     from mcnet.point import Point
     from mcnet.request import Request
+
+_ZERO = 1e-10  # of v1: rounding of a coefficient that vanishes
 
 SAFETY = 2.3  # the shards, and 1.3 times their size again while the dataset is packed
 
@@ -122,8 +125,9 @@ def check(
         which every shard takes some milliseconds), ``bytes`` (on disk: shards and dataset), ``memory`` (bytes, of one
         network and the results of one shard), ``samplers``, ``reproducibility`` (what can be repeated on another
         processor), ``inputs`` (how many of which size, and where data come from), ``doubts`` (what may be other than it
-        was meant), ``ok``. With a target also ``target``, and ``pilot``: networks of a point that are drawn first,
-        whose shards, seconds and bytes these are.
+        was meant), ``forecast`` (errors that the coefficients of 1/M will have: ``point``, ``observable``, ``a1``,
+        ``a1_error``, ``v1``, ``v1_error``), ``ok``. With a target also ``target``, and ``pilot``: networks of a point
+        that are drawn first, whose shards, seconds and bytes these are.
 
     Raises
     ------
@@ -143,6 +147,7 @@ def check(
     require_memory(found, scenario)
     if disk:
         require_disk(found, scenario, Path.cwd())
+    foreseen = [] if plan.target is not None else _forecast(plan, study.analyze.theory or ("mean-field", "1/M"))
     return {
         "title": study.title,
         "points": len(plan.points),
@@ -154,10 +159,26 @@ def check(
         "memory": found.network_bytes + found.shard_bytes,
         "inputs": inputs([planned.point for planned in plan.points]),
         "doubts": list(study.doubts),
+        "forecast": foreseen,
         "samplers": sorted({planned.sampler for planned in plan.points}),
         "reproducibility": promise([(p.point, p.sampler) for p in plan.points], plan.request.precision),
         "ok": True,
     }
+
+
+def _forecast(plan: Plan, orders: Sequence[str]) -> list[dict[str, Any]]:
+    """Of some families of widths of the plan; named by what varies between its points."""
+    from mcnet_analysis.forecast import forecast
+
+    rows = forecast([(p.point, p.networks) for p in plan.points], plan.request.measures, tuple(orders))
+    names = [name for name in varying([coordinates(p.point) for p in plan.points]) if name != "width"]
+    return [
+        {
+            "point": {name: row.law[name] for name in names if name in row.law},
+            **{name: value for name, value in row._asdict().items() if name != "law"},
+        }
+        for row in rows
+    ]
 
 
 def inputs(points: Sequence[Point]) -> str:
@@ -190,5 +211,27 @@ def text(result: dict[str, Any]) -> str:
             f"then as many as {target_text(target)} takes, "
             f"at most {plural(target['max_networks'], 'network')} at a point"
         )
+    lines += _forecast_lines(result["forecast"])
     lines += [f"warning: {sentence}" for sentence in result["doubts"]]
     return "\n".join(lines)
+
+
+def _forecast_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line for each family: the coefficients that theory predicts, with the errors that the fits will have."""
+    if not rows:
+        return []
+    families: dict[str, list[str]] = {}
+    for row in rows:
+        where = ", ".join(f"{name} = {number(value)}" for name, value in row["point"].items())
+        families.setdefault(where, []).append(_foreseen(row))
+    head = (
+        "expected coefficients of 1/M at the last layer, with the errors of their fits (* not distinguished from zero)"
+    )
+    return [f"{head}:", *(f"  {where + ': ' if where else ''}{'; '.join(parts)}" for where, parts in families.items())]
+
+
+def _foreseen(row: Mapping[str, Any]) -> str:
+    blind = abs(row["a1"]) < 2.0 * row["a1_error"]
+    a1 = "0" if abs(row["a1"]) < _ZERO * abs(row["v1"]) else f"{row['a1']:.2g}"
+    mark = "*" if blind else ""
+    return f"{row['observable']} a1 {a1} ± {row['a1_error']:.1g}{mark}, v1 {row['v1']:.3g} ± {row['v1_error']:.1g}"
