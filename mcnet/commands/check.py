@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mcnet import machine, plugins
 from mcnet.commands.coordinates import coordinates, varying
-from mcnet.commands.text import duration, number, plural, size, target_text
+from mcnet.commands.text import cell, duration, plural, size, target_text
 from mcnet.engine.budget import SHARD_OVERHEAD, SHARD_SECONDS
 from mcnet.errors import DiskError, UsageError
 
@@ -222,7 +222,7 @@ def _forecast_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         return []
     families: dict[str, list[str]] = {}
     for row in rows:
-        where = ", ".join(f"{name} = {number(value)}" for name, value in row["point"].items())
+        where = ", ".join(f"{name} = {cell(value)}" for name, value in row["point"].items())
         families.setdefault(where, []).append(_foreseen(row))
     head = (
         "expected coefficients of 1/M at the last layer, with the errors of their fits (* not distinguished from zero)"

@@ -20,15 +20,15 @@ def table(rows: Iterable[Mapping[str, Any]]) -> str:
     names = [
         name
         for name in dict.fromkeys(name for row in rows for name in row)
-        if any(_cell(row.get(name)) for row in rows)
+        if any(cell(row.get(name)) for row in rows)
     ]
-    columns = [[name, *(_cell(row.get(name)) for row in rows)] for name in names]
+    columns = [[name, *(cell(row.get(name)) for row in rows)] for name in names]
     widths = [max(len(cell) for cell in column) for column in columns]
     lines = zip(*columns, strict=True)
     return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
     if value is None:
         return ""
     return number(value) if isinstance(value, float) else str(value)
