@@ -31,6 +31,8 @@ class Forecast(NamedTuple):
     law : dict
         Coordinates of the family.
     observable : str
+    inputs : tuple of int
+        The input (0,), the pair, or () where it is of all of them.
     a1, a1_error, v1, v1_error : float
         Predicted coefficients of the mean and of the variance over networks, and the standard errors that the fits over
         the widths will give them, neglected orders included.
@@ -38,15 +40,11 @@ class Forecast(NamedTuple):
 
     law: dict[str, Any]
     observable: str
+    inputs: tuple[int, ...]
     a1: float
     a1_error: float
     v1: float
     v1_error: float
-
-    @property
-    def seen(self) -> bool:
-        """Whether a1 will differ from zero by more than two standard errors."""
-        return abs(self.a1) > 2.0 * self.a1_error
 
 
 def forecast(
@@ -127,6 +125,7 @@ def _of_family(family: Family, measures: Mapping[str, Any], theory: Theory) -> l
         Forecast(
             law=family.first.law,
             observable=columns[j].observable,
+            inputs=columns[j].inputs,
             a1=float(last.a1[j]),
             a1_error=float(mean.error[k, 0]),
             v1=float(last.v1[j]),

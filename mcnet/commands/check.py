@@ -125,7 +125,7 @@ def check(
         which every shard takes some milliseconds), ``bytes`` (on disk: shards and dataset), ``memory`` (bytes, of one
         network and the results of one shard), ``samplers``, ``reproducibility`` (what can be repeated on another
         processor), ``inputs`` (how many of which size, and where data come from), ``doubts`` (what may be other than it
-        was meant), ``forecast`` (errors that the coefficients of 1/M will have: ``point``, ``observable``, ``a1``,
+        was meant), ``forecast`` (errors that the coefficients of 1/M will have: ``point``, ``observable``, ``inputs``, ``a1``,
         ``a1_error``, ``v1``, ``v1_error``), ``ok``. With a target also ``target``, and ``pilot``: networks of a point
         that are drawn first, whose shards, seconds and bytes these are.
 
@@ -234,4 +234,7 @@ def _foreseen(row: Mapping[str, Any]) -> str:
     blind = abs(row["a1"]) < 2.0 * row["a1_error"]
     a1 = "0" if abs(row["a1"]) < _ZERO * abs(row["v1"]) else f"{row['a1']:.2g}"
     mark = "*" if blind else ""
-    return f"{row['observable']} a1 {a1} ± {row['a1_error']:.1g}{mark}, v1 {row['v1']:.3g} ± {row['v1_error']:.1g}"
+    pair = "({},{})".format(*row["inputs"]) if len(row["inputs"]) == 2 else ""
+    return (
+        f"{row['observable']}{pair} a1 {a1} ± {row['a1_error']:.1g}{mark}, v1 {row['v1']:.3g} ± {row['v1_error']:.1g}"
+    )

@@ -18,9 +18,7 @@ def table(rows: Iterable[Mapping[str, Any]]) -> str:
     """Rows of named values as aligned columns; a column no row fills is left out."""
     rows = list(rows)
     names = [
-        name
-        for name in dict.fromkeys(name for row in rows for name in row)
-        if any(cell(row.get(name)) for row in rows)
+        name for name in dict.fromkeys(name for row in rows for name in row) if any(cell(row.get(name)) for row in rows)
     ]
     columns = [[name, *(cell(row.get(name)) for row in rows)] for name in names]
     widths = [max(len(cell) for cell in column) for column in columns]

@@ -59,6 +59,6 @@ def test_check_tells_what_will_be_seen():
     assert first.endswith("OK")
     assert "expected coefficients of 1/M at the last layer" in head
     assert len(families) == 3
-    assert all("c a1" in line and "±" in line and "sigma_w2 = " in line for line in families)
-    assert "c a1 1.8 ± 0.8, v1" in families[2]
-    assert "c a1 -0.0017 ± 0.04*, v1" in families[0]
+    assert all("c(0,1) a1" in line and "±" in line and "sigma_w2 = " in line for line in families)
+    assert "c(0,1) a1 1.8 ± 0.8, v1" in families[2]
+    assert "c(0,1) a1 -0.0017 ± 0.04*, v1" in families[0]
