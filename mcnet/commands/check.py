@@ -125,9 +125,9 @@ def check(
         which every shard takes some milliseconds), ``bytes`` (on disk: shards and dataset), ``memory`` (bytes, of one
         network and the results of one shard), ``samplers``, ``reproducibility`` (what can be repeated on another
         processor), ``inputs`` (how many of which size, and where data come from), ``doubts`` (what may be other than it
-        was meant), ``forecast`` (errors that the coefficients of 1/M will have: ``point``, ``observable``, ``inputs``, ``a1``,
-        ``a1_error``, ``v1``, ``v1_error``), ``ok``. With a target also ``target``, and ``pilot``: networks of a point
-        that are drawn first, whose shards, seconds and bytes these are.
+        was meant), ``forecast`` (errors that the coefficients of 1/M will have: ``point``, ``observable``,
+        ``inputs``, ``a1``, ``a1_error``, ``v1``, ``v1_error``), ``ok``. With a target also ``target``, and ``pilot``:
+        networks of a point that are drawn first, whose shards, seconds and bytes these are.
 
     Raises
     ------
