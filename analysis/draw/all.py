@@ -8,6 +8,7 @@ from mcnet_analysis.draw.depth import gradient_norms, profiles
 from mcnet_analysis.draw.depth_laws import residual_laws
 from mcnet_analysis.draw.fisher import bounds, degeneracy, largest_eigenvalue, spectrum
 from mcnet_analysis.draw.map import order_chaos
+from mcnet_analysis.draw.memory import memory_of_units
 from mcnet_analysis.draw.residual import length_fluctuations
 from mcnet_analysis.draw.sampling import allocation
 from mcnet_analysis.draw.scores import coefficients, score_histogram
@@ -33,6 +34,7 @@ def drawings(
         spread_against_depth(families),
         length_fluctuations(families),
         residual_laws(families),
+        memory_of_units(families),
         largest_eigenvalue(families),
         spectrum(families),
         degeneracy(families),

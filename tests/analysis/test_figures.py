@@ -39,6 +39,7 @@ TINY: dict[str, tuple[str, ...]] = {
     "ntk_five_million": ("sampling.networks=3000",),
     "order_chaos": ("network.depth=6", "sweep.sigma_w2=[0.5, 1.25, 2.0, 2.75, 3.5]", "sampling.networks=60",
                     "sweep.sigma_b2=[0.0, 0.1, 0.2, 0.3]", "sweep.width=[16, 32]"),
+    "pre_block_memory": ("network.depth=3", "sweep.width=[16, 32]", "sampling.networks=300"),
     "quickstart": ("sweep.width=[16, 32, 64]", "sampling.networks=300"),
     "relu_has_no_isometry": ("sweep.depth=[2, 4]", "sweep.width=[20, 40, 80]", "sampling.networks=20"),
     "residual_depth_laws": ("network.depth=26", "sweep.width=[16, 32]", "sampling.networks=30"),
