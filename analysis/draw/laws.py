@@ -27,6 +27,8 @@ _TITLES = {
     "q": "squared length of the pre-activations, per unit",
     "q_hat": "squared length of the activations, per unit",
     "c": "correlation of the pre-activations",
+    "autocorrelation": "overlap of the pre-activations with the last layer",
+    "autocorrelation_hat": "overlap of the activations with the last layer",
     "q_tilde": "squared norm of the back-propagated signal",
     "chi": "factor by which a layer multiplies the gradient",
     "ntk": "tangent kernel",

@@ -41,6 +41,11 @@ TINY: dict[str, tuple[str, ...]] = {
                     "sweep.sigma_b2=[0.0, 0.1, 0.2, 0.3]", "sweep.width=[16, 32]"),
     "pre_block_memory": ("network.depth=3", "sweep.width=[16, 32]", "sampling.networks=300"),
     "quickstart": ("sweep.width=[16, 32, 64]", "sampling.networks=300"),
+    "recurrent_chaos": (
+        "sweep.points=[{leak=0.5, depth=8}, {leak=0.25, depth=12}]",
+        "sweep.width=[16, 64]",
+        "sampling.networks=100",
+    ),
     "relu_has_no_isometry": ("sweep.depth=[2, 4]", "sweep.width=[20, 40, 80]", "sampling.networks=20"),
     "residual_depth_laws": ("network.depth=26", "sweep.width=[16, 32]", "sampling.networks=30"),
     "residual_finite_width": ("sweep.width=[16, 32]", "sampling.networks=40",
