@@ -187,6 +187,7 @@ class Source(NamedTuple):
     first_layer: int | None
     picks: Callable[[Setting, tuple[str, ...]], Picks]
     power: int
+    at: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -302,11 +303,12 @@ def reader(tree: xarray.DataTree, setting: Setting, sources: Sequence[Source]) -
             continue
         inner = next((dim for dim in ("pair", "input") if dim in variable.dims), None)
         if inner is None:
-            arrays.append((of_point.isel(layer=slice(source.first_layer, setting.depth + 1)), unit))
+            layers = slice(source.first_layer, setting.depth + 1)
+            arrays.append((of_point.isel({**dict(source.at), "layer": layers}), unit))
             continue
         places = [_place(index, setting.inputs) for index in _indices(variable.dims, setting.inputs)]
         rows = {dim: 0 for dim in of_point.dims if dim not in ("network", inner, "layer")}  # positions: the first
-        array = of_point.isel(rows).transpose("network", inner, "layer")
+        array = of_point.isel({**rows, **dict(source.at)}).transpose("network", inner, "layer")
         arrays.append((array.isel({inner: places, "layer": slice(source.first_layer, setting.depth + 1)}), unit))
 
     def read(start: int, stop: int) -> Floats:
@@ -330,8 +332,11 @@ def thinned(depth: int, most: int = MAX_LAYERS) -> list[int]:
 def _measured(tree: xarray.DataTree, sources: Sequence[Source]) -> Iterator[tuple[Source, Any]]:
     """Sources that the dataset has, with their variables (point, network, ...)."""
     for source in sources:
-        if source.group in tree.children and source.variable in tree[source.group].to_dataset():
-            yield source, tree[source.group].to_dataset()[source.variable]
+        if source.group not in tree.children or source.variable not in tree[source.group].to_dataset():
+            continue
+        variable = tree[source.group].to_dataset()[source.variable]
+        if all(place < variable.sizes[dim] for dim, place in source.at):
+            yield source, variable
 
 
 def _indices(dims: Sequence[Any], inputs: int) -> list[tuple[int, ...]]:

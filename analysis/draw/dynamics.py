@@ -82,8 +82,9 @@ def _panel(top: Axes, bottom: Axes, judged: Judged) -> None:
     for i, look in zip(shown, ordered(len(shown)), strict=True):
         width, m, at = judged.family.settings[i].width, judged.moments[i], _dots(found)
         mean, error = m.mean[[found.at[k] for k in at]], m.mean_error[[found.at[k] for k in at]]
-        style = {"fmt": look.marker, "ms": 3.4, "color": look.colour, "lw": 1, "label": f"$M$ = {width}"}
-        top.errorbar(lag[at], mean, error, zorder=3, **style)
+        top.errorbar(
+            lag[at], mean, error, fmt=look.marker, ms=3.4, color=look.colour, lw=1, zorder=3, label=f"$M$ = {width}"
+        )
         if finite(found.limit):
             bottom.plot(lag[at], (mean - found.limit[at]) / error, look.marker, ms=3, color=look.colour)
     bottom.set_xlabel("lag · leak")

@@ -1,11 +1,13 @@
-"""Overlaps of a network with itself at two layers."""
+"""Overlaps of a network with itself at two layers; Lyapunov exponents."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from mcnet_analysis.predict.prediction import Observable, curve
-from mcnet_analysis.study import Column
+from mcnet_analysis.predict.prediction import ExactMoments, Observable, curve
+from mcnet_analysis.study import Column, Setting
+
+from mcnet.theory.exact import linear_lyapunov
 
 
 def _length(column: Column, limits: Mapping[Column, float]) -> float:
@@ -14,8 +16,41 @@ def _length(column: Column, limits: Mapping[Column, float]) -> float:
     return abs(limits[column._replace(layer=last)])
 
 
+EXPONENTS = 4
+"""Lyapunov exponents that are analysed: the first ones."""
+
+
+def _unit(column: Column, limits: Mapping[Column, float]) -> float:
+    """An exponent is of order one whether changes grow or not."""
+    return 1.0
+
+
+def _exact_exponent(number: int) -> Callable[[Setting, Column], ExactMoments | None]:
+    """Of linear networks with a new Gaussian matrix at every step."""
+
+    def exact(setting: Setting, column: Column) -> ExactMoments | None:
+        law, keys = setting.law, setting.keys
+        untied = law["architecture"] == "recurrent" and not keys.get("tied", True) and keys.get("leak", 1.0) == 1.0
+        if not (untied and setting.activation.label == "linear" and law["weights"] == "gaussian" and column.layer):
+            return None
+        if law["normalization"] != "none":
+            return None
+        return ExactMoments(*linear_lyapunov(float(law["sigma_w2"]), setting.width, column.layer, number))
+
+    return exact
+
+
+def _exponent(number: int) -> Observable:
+    name = "lyapunov" if number == 1 else f"lyapunov_{number}"
+    return Observable(
+        name, "dynamics", 1, rf"\lambda_{number}", _unit, curve("lyapunov"), exact=_exact_exponent(number),
+        variable="lyapunov", at=(("exponent", number - 1),),
+    )  # fmt: skip
+
+
 DYNAMICS = (
     Observable("autocorrelation", "dynamics", 1, r"C", _length, curve("autocorrelation")),
     Observable("autocorrelation_hat", "dynamics", 1, r"\hat C", _length, curve("autocorrelation_hat")),
+    *(_exponent(number) for number in range(1, EXPONENTS + 1)),
 )
-"""Of recurrent networks: autocorrelations."""
+"""Of recurrent networks: autocorrelations, Lyapunov exponents."""

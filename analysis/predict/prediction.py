@@ -92,6 +92,8 @@ class Observable:
         Name of the dataset variable where it is not ``name``.
     power : int
         Of the width, in the ``standard`` parametrisation: values are divided by it before they are analysed.
+    at : tuple of (str, int)
+        Places along dimensions beside input and layer, where there are several observables in a variable.
     """
 
     name: str
@@ -105,13 +107,15 @@ class Observable:
     picks: Callable[[Setting, tuple[str, ...]], Picks] | None = None
     variable: str = ""
     power: int = 0
+    at: tuple[tuple[str, int], ...] = ()
 
     @property
     def source(self) -> Source:
         """Where its values are."""
         return Source(
-            self.name, self.group, self.variable or self.name, self.first_layer, self.picks or _whole, self.power
-        )
+            self.name, self.group, self.variable or self.name, self.first_layer, self.picks or _whole, self.power,
+            self.at,
+        )  # fmt: skip
 
 
 def _whole(setting: Setting, dims: tuple[str, ...]) -> Picks:

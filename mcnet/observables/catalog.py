@@ -19,6 +19,7 @@ from mcnet.observables import (
     fourier,
     gradient,
     jacobian,
+    lyapunov,
     mean,
     normalization,
     signal,
@@ -46,6 +47,7 @@ _MODULES = (
     fourier,
     training_kernels,
     boundaries,
+    lyapunov,
 )
 OBSERVABLES: dict[str, Observable] = {
     name: observable for module in _MODULES for name, observable in module.OBSERVABLES.items()

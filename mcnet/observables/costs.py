@@ -76,8 +76,8 @@ def needs_at(point: Point, request: Request) -> frozenset[str]:
 
 
 def has_backward(needs: frozenset[str]) -> bool:
-    """Whether errors are propagated back."""
-    return bool(needs & {"errors", "tangent", "products", "batch"})
+    """Whether errors are propagated back, or all vectors kept as if they were."""
+    return bool(needs & {"errors", "tangent", "products", "batch", "trace"})
 
 
 def _count(point: Point, needs: frozenset[str]) -> Count:

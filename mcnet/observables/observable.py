@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from mcnet.errors import UsageError
 from mcnet.observables.rows import mask_of, row_axes
 from mcnet.point import Point
 from mcnet.variables import Variable
+
+if TYPE_CHECKING:
+    from mcnet.programs.trace import Trace
 
 Options = Mapping[str, Any]
 
@@ -65,6 +68,15 @@ class Collector(Protocol):
         ...
 
 
+@runtime_checkable
+class TraceReader(Protocol):
+    """A collector of an observable that needs ``trace``: it reads what it wants off the whole run of a program."""
+
+    def read(self, trace: Trace) -> None:
+        """The networks with all their vectors, after the forward pass."""
+        ...
+
+
 @dataclass(frozen=True)
 class _Guarded:
     """A collector whose failures carry the name of its observable."""
@@ -75,6 +87,11 @@ class _Guarded:
     def see(self, name: str, layer: int, rows: NDArray[Any]) -> None:
         """As :class:`Collector`."""
         self._call(self.collector.see, name, layer, rows)
+
+    def read(self, trace: Trace) -> None:
+        """As :class:`TraceReader`."""
+        if isinstance(self.collector, TraceReader):
+            self.collector.read(trace)
 
     def values(self) -> tuple[Values, ...]:
         """As :class:`Collector`."""
@@ -113,8 +130,8 @@ class Observable:
     limitation : str
         Why a sampler is not among them and what to do instead, as a sentence.
     collect : callable or None
-        ``(point, options)`` -> a :class:`Collector`, where it reads vectors themselves; needs ``vectors``, and there
-        is nothing to evaluate.
+        ``(point, options)`` -> a :class:`Collector`, where it reads vectors themselves; needs ``vectors``, or
+        ``trace`` where it is a :class:`TraceReader`, and there is nothing to evaluate.
     """
 
     name: str
@@ -141,7 +158,7 @@ class Observable:
         return [f'it is read off dense networks, not off "{kind}"']
 
 
-PROGRAMS = frozenset({"signal", "errors", "tangent", "vectors", "batch"})
+PROGRAMS = frozenset({"signal", "errors", "tangent", "vectors", "batch", "trace"})
 """Needs that every architecture meets."""
 
 

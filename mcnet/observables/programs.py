@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mcnet import architectures, streams
 from mcnet.networks import inputs, tangent
-from mcnet.observables.observable import Collector
+from mcnet.observables.observable import Collector, TraceReader
 from mcnet.observables.rows import layers_seen, row_axes
 from mcnet.observables.sample import Sample
 from mcnet.point import Point
@@ -48,10 +48,13 @@ def draw(
         tuple(program.axes)[1:],
         ensemble,
         sampler,
-        backward=backward or batch,
+        backward=backward or batch or "trace" in needs,
         keep=keep,
-        observe=partial(_show, collected, ensemble) if collected else None,
+        observe=partial(_show, collected, ensemble) if collected and "vectors" in needs else None,
     )
+    for collector in (collected or {}).values():
+        if isinstance(collector, TraceReader):
+            collector.read(trace)
     own = np.zeros(ensemble.count, bool)
     sample = Sample(backend, _grams(trace, "u", point), _grams(trace, "h", point), own, collected=collected or {})
     if batch:

@@ -1,4 +1,4 @@
-"""Predictions for overlaps of a network with itself at two layers: the limit of its program, whatever it is.
+"""Predictions for overlaps of a network with itself at two layers, and for the growth of small changes: limits.
 
 With one matrix for all steps these are the autocorrelations of dynamical mean-field theory; where every layer has a
 matrix of its own the overlaps of answers of different matrices vanish.
@@ -6,11 +6,17 @@ matrix of its own the overlaps of answers of different matrices vanish.
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Any
+
 import numpy as np
 
+from mcnet import architectures
+from mcnet.point import Point
 from mcnet.predictions.ensemble import Ensemble
-from mcnet.predictions.programs import first_rows, theory_of
+from mcnet.predictions.programs import WIDTH, first_rows, theory_of
 from mcnet.predictions.registry import Curve, Predictor, Unknown, curve, register
+from mcnet.theory.program import Population, limit
 
 WHY_NO_TERMS = "overlaps between layers have no 1/M theory"
 
@@ -36,5 +42,46 @@ def with_last(letter: str) -> Predictor:
     return predictor
 
 
+def lyapunov(ensemble: Ensemble, inputs: tuple[int, ...]) -> Curve:
+    """(1/l) ln(|dh^l/dx|/|v|) for a random direction v: (1/2l) ln of the mean square of the singular values.
+
+    At infinite width all of finitely many directions grow alike, at fixed l. Of each l the program is interpreted with
+    so many steps, a probe at its h^l.
+    """
+    point, program = ensemble.point, ensemble.program
+    if program.rows > 1 or program.count.mixes_inputs:
+        raise Unknown("the growth of changes is predicted for networks of one row for each input")
+    if point.inputs.dimension != point.width:
+        raise Unknown("the growth of changes is predicted for inputs.dimension = width")
+    limits = np.full(point.depth + 1, np.nan)
+    for steps in range(1, point.depth + 1):
+        square = _mean_square(point, ensemble.gram[:1, :1].tobytes(), steps)
+        limits[steps] = 0.5 * np.log(square) / steps if square > 0.0 else np.nan
+    return curve(limits, why_not="Lyapunov exponents have no 1/M theory")
+
+
+@lru_cache(maxsize=1024)
+def _mean_square(point: Point, gram: bytes, steps: int) -> float:
+    """|dh^steps/dx|^2 over the units."""
+    program = architectures.of(point)
+
+    def network(w: Any, x: Any, p: Any) -> Any:
+        w.see("start", 0, x)
+        return program.network(w, x, p)
+
+    found = limit(
+        network,
+        program.architecture.laws(program.parameters),
+        np.frombuffer(gram).reshape(1, 1),
+        activation=point.activation,
+        weights=point.weights,
+        parameters={**program.parameters.mapping, "depth": steps, "outputs": None, "width": WIDTH},
+    )
+    if isinstance(found, Population):
+        raise Unknown("the growth of changes through gates has no theory here: it is only measured")
+    return float(found.backward(("start", 0))[0, 0])
+
+
+register("lyapunov", lyapunov)
 register("autocorrelation", with_last("u"))
 register("autocorrelation_hat", with_last("h"))

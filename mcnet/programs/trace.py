@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mcnet import streams
+from mcnet.kernels.linalg import extend
 from mcnet.kernels.vectors import overlaps
 from mcnet.programs import rows
 from mcnet.programs.counted import Count
+from mcnet.programs.growth import stretches
 from mcnet.programs.jacobian import Jacobian
 from mcnet.programs.moves import Move, joined_moves, move
 from mcnet.programs.names import INPUT, Key, Name, ProgramError, found_by_name, key_of
@@ -251,6 +253,31 @@ class Trace:
         target = self.vector(of)
         inputs = self._inputs if self.count.mixes_inputs else 1
         return Jacobian(self._backend, tuple(self._w.tape), target, inputs, self.count.mixes_inputs)
+
+    def stretches(self, directions: int) -> Array:
+        """Diagonals of R of the changes of h^1, h^2, ... with input 0, (N, K, layers): :mod:`mcnet.programs.growth`.
+
+        Parameters
+        ----------
+        directions : int
+            K random orthonormal changes of the input.
+
+        Raises
+        ------
+        ProgramError
+            If the program mixes inputs.
+        """
+        self._needs_tape("the growth of changes")
+        if self.count.mixes_inputs:
+            raise ProgramError("the changes of one input cannot be followed where the program mixes inputs")
+        seen = ((key[1], v) for key, v in self._w.vectors.items() if key[0] == "h" and len(key) == 2)
+        stops = {id(v): int(layer) - 1 for layer, v in seen}
+        stops = {key: place for key, place in stops.items() if place >= 0}
+        source, ensemble = self._w.tape[0], self.ensemble
+        size, layer = rows.sites_of(source.axes) * source.units, len(self._w.matrices) + 2
+        first = ensemble.normals(streams.PROBES, layer, directions, size, dtype=self._xp.float64, first=(0, 0))
+        start = extend(self._xp, self._backend.place(np.empty((1, 0, size))), first).basis
+        return stretches(self._backend, self._w.tape, start, stops, max(stops.values()) + 1)
 
     # ------------------------------------------------------------ parts
     @property

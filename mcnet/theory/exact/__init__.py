@@ -13,7 +13,7 @@ from mcnet.theory.exact.convolution import (
     linear_convolution_spread,
     relu_convolution_lengths,
 )
-from mcnet.theory.exact.recurrent import tied_linear_length
+from mcnet.theory.exact.recurrent import linear_lyapunov, tied_linear_length
 from mcnet.theory.exact.residual import linear_residual_jacobian, relu_residual_gradients, relu_residual_lengths
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "jacobian_elementary",
     "linear_convolution_grams",
     "linear_convolution_spread",
+    "linear_lyapunov",
     "linear_residual_jacobian",
     "log_jacobian_elementary",
     "relu_convolution_lengths",

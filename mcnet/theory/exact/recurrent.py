@@ -1,9 +1,12 @@
-"""Linear recurrent networks with one Gaussian matrix, at any finite width."""
+"""Linear recurrent networks at any finite width: lengths with one Gaussian matrix, Lyapunov exponents with many."""
 
 from __future__ import annotations
 
 from collections import Counter
 from functools import lru_cache
+from math import log
+
+from scipy.special import digamma, polygamma
 
 MOST_STEPS = 7  # 135 135 pairings; each further step has 2 t + 1 times as many
 
@@ -70,3 +73,46 @@ def _powers(steps: int) -> tuple[tuple[int, int], ...]:
 
     pair(tuple(range(size)), list(range(size)), size)
     return tuple(sorted(counts.items()))
+
+
+def linear_lyapunov(sigma_w2: float, width: int, steps: int, number: int = 1) -> tuple[float, float]:
+    """Mean and variance of a finite-time Lyapunov exponent of a product of independent Gaussian matrices.
+
+    Parameters
+    ----------
+    sigma_w2 : float
+        Variance of the entries times the width.
+    width : int
+        M.
+    steps : int
+        t, number of matrices.
+    number : int
+        k, from 1: the exponents are (1/t) ln R_kk of the QR decomposition of the product times a random frame.
+
+    Returns
+    -------
+    mean, variance : float
+
+    Raises
+    ------
+    ValueError
+        If there is no such exponent.
+
+    Notes
+    -----
+    The part of W v_k outside the images of the k - 1 directions before it has the squared length
+    ``sigma_w2/M chi^2_(M - k + 1)``, independent in all steps, so that at every t
+
+        E lambda_k = [ln(2 sigma_w2/M) + psi((M - k + 1)/2)]/2 ,    Var lambda_k = psi'((M - k + 1)/2)/(4 t) .
+
+    For k = 1 and large M the mean is ``ln(sigma_w2)/2 - 1/(2 M)``.
+
+    References
+    ----------
+    Newman 1986, Commun. Math. Phys. 103, 121.
+    """
+    if not 1 <= number <= width or steps < 1:
+        raise ValueError(f"exponent {number} of {width} after {steps} steps: number from 1 to width, steps from 1")
+    half = (width - number + 1) / 2.0
+    mean = 0.5 * (log(2.0 * sigma_w2 / width) + float(digamma(half)))
+    return mean, float(polygamma(1, half)) / (4.0 * steps)
