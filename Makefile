@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
-.PHONY: demo test lint bench fuzz soak calibrate gpu-check docs clean
+.PHONY: demo test lint bench fuzz soak calibrate literature gpu-check docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/mcnet run scenarios/quickstart.toml --out data/runs/quickstart
@@ -38,6 +38,9 @@ STUDIES ?= 150
 
 calibrate: $(VENV)/.installed-test
 	$(THREADS) $(BIN)/python -m tools.calibrate $(STUDIES)
+
+literature: $(VENV)/.installed
+	$(THREADS) $(BIN)/python -m tools.literature
 
 gpu-check:
 	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m benchmarks.gpu_check
