@@ -8,6 +8,7 @@ from mcnet_analysis.draw.depth import gradient_norms, profiles
 from mcnet_analysis.draw.depth_laws import residual_laws
 from mcnet_analysis.draw.dynamics import autocorrelations
 from mcnet_analysis.draw.fisher import bounds, degeneracy, largest_eigenvalue, spectrum
+from mcnet_analysis.draw.fourier import fourier_modes
 from mcnet_analysis.draw.map import order_chaos
 from mcnet_analysis.draw.memory import memory_of_units
 from mcnet_analysis.draw.residual import length_fluctuations
@@ -36,6 +37,7 @@ def drawings(
         length_fluctuations(families),
         residual_laws(families),
         memory_of_units(families),
+        fourier_modes(families),
         largest_eigenvalue(families),
         spectrum(families),
         degeneracy(families),

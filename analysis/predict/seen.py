@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from mcnet_analysis.predict.prediction import Observable, curve
 from mcnet_analysis.study import Column
 
-from mcnet.predictions.seen import MOST_MODES
+from mcnet.predictions.seen import MOST_MODES as MOST_MODES
 
 
 def _one(column: Column, limits: Mapping[Column, float]) -> float:
