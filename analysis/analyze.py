@@ -16,6 +16,7 @@ from mcnet_analysis.judge.power import added, power_table, untested, weakness
 from mcnet_analysis.judge.power import judged as weighed
 from mcnet_analysis.judge.spectra import FamilySpectra, judge_spectra, with_spectra
 from mcnet_analysis.judge.table import Row, count, expected_scales
+from mcnet_analysis.judge.training import Trained, judge_training
 from mcnet_analysis.predict.prediction import Theory
 from mcnet_analysis.predict.spectra import Laws
 from mcnet_analysis.sampling import Sampling, sampling
@@ -51,6 +52,8 @@ class Analysis:
     spectra : tuple of FamilySpectra
     sampling : Sampling or None
         The target of the run, where its networks were chosen by one.
+    trained : tuple of Trained
+        The families as they were seen in training.
     """
 
     families: tuple[Judged, ...]
@@ -59,6 +62,7 @@ class Analysis:
     attributes: dict[str, Any]
     spectra: tuple[FamilySpectra, ...] = ()
     sampling: Sampling | None = None
+    trained: tuple[Trained, ...] = ()
 
     @property
     def summary(self) -> Row:
@@ -283,15 +287,18 @@ def judge(tree: xarray.DataTree, quiet: bool = True, *, predictions: tuple[Theor
     orders = (asked.theory,) if asked.theory else ()
     theory, laws = predictions or (Theory(*orders), Laws(asked.theory))
     done: list[Judged] = []
+    trained: list[Trained] = []
     spectra: list[list[FamilySpectra]] = []
     for family in counted(study.families(study.settings(tree)), "families of widths", quiet):
         spectra.append(judge_spectra(tree, family, laws))
-        done.append(with_spectra(judge_family(tree, family, theory), spectra[-1]))
+        judged, course = judge_training(tree, family, with_spectra(judge_family(tree, family, theory), spectra[-1]))
+        done.append(judged)
+        trained += [] if course is None else [course]
     families = tuple(done)
     rows = [row for fit in asked.fit for row in _asked_fit(fit, families)]
     verdict = combine(judged.verdict for judged in families)
     judged_spectra = tuple(each for found in spectra for each in found)
-    return Analysis(families, tuple(rows), verdict, attributes, judged_spectra, sampling(tree))
+    return Analysis(families, tuple(rows), verdict, attributes, judged_spectra, sampling(tree), tuple(trained))
 
 
 def _asked_fit(asked: dataset_attributes.Fit, families: tuple[Judged, ...]) -> list[Row]:

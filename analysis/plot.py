@@ -23,6 +23,7 @@ from mcnet_analysis.draw import scores as score_figures
 from mcnet_analysis.draw import spectra as spectrum_figures
 from mcnet_analysis.draw import spectra_scaling as scaling_figures
 from mcnet_analysis.draw import tangent as tangent_figures
+from mcnet_analysis.draw import training as training_figures
 from mcnet_analysis.draw import width as width_figures
 from mcnet_analysis.draw.all import drawings
 from mcnet_analysis.draw.style import STYLE, Drawing
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     Source = str | os.PathLike[str] | xarray.DataTree | Analysis
 
 __all__ = [
+    "catapult",
     "coefficients",
     "depth",
     "eigenvalue_distance",
@@ -50,6 +52,8 @@ __all__ = [
     "kernel_spread",
     "largest_eigenvalue",
     "learning_rate",
+    "learning_rate_boundaries",
+    "learning_rate_map",
     "order_chaos",
     "sampling",
     "save",
@@ -57,6 +61,8 @@ __all__ = [
     "spectrum",
     "spectrum_depth",
     "spectrum_map",
+    "training_loss",
+    "training_powers",
     "width",
 ]
 
@@ -106,7 +112,7 @@ def save(source: Source, folder: str | os.PathLike[str], format: str = "svg") ->
 
 def _every(source: Source) -> list[Drawing]:
     analysis = judged(source)
-    return drawings(analysis.families, analysis.spectra, analysis.sampling)
+    return drawings(analysis.families, analysis.spectra, analysis.sampling, analysis.trained)
 
 
 def width(
@@ -290,6 +296,31 @@ def largest_eigenvalue(source: Source, kind: str = "jacobian") -> Figure:
 def spectrum_map(source: Source) -> Figure:
     """Mean and relative variance of the spectrum of the Jacobian over the plane of the variances."""
     return _figure(_first(scaling_figures.plane(_spectra(source, "jacobian"))), "spectrum over the plane")
+
+
+def training_loss(source: Source) -> Figure:
+    """Median of the loss against the step, a curve for each width."""
+    return _figure(training_figures.losses(judged(source).trained), "loss along the training")
+
+
+def training_powers(source: Source) -> Figure:
+    """Quantities at the end of a training against the width, with the powers that were fitted and predicted."""
+    return _figure(training_figures.powers(judged(source).trained), "powers of the width in training")
+
+
+def learning_rate_boundaries(source: Source) -> Figure:
+    """Learning rates of instability, rising loss and divergence against the width, in units of 2/lambda_max."""
+    return _figure(training_figures.boundaries(judged(source).trained), "boundaries of the learning rate")
+
+
+def learning_rate_map(source: Source) -> Figure:
+    """Loss after training over the plane of width and learning rate."""
+    return _figure(training_figures.rate_map(judged(source).trained), "learning rate against width")
+
+
+def catapult(source: Source) -> Figure:
+    """Height of the catapult of two-layer linear networks against the width."""
+    return _figure(training_figures.peaks(judged(source).trained), "height of the catapult")
 
 
 def _spectra(source: Source, kind: str) -> list[FamilySpectra]:

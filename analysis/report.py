@@ -99,7 +99,7 @@ def render(analysis: Analysis) -> str:
         terms=TERMS,
         figures=[
             {"name": d.name, "title": d.title, "caption": d.caption, "svg": Markup(svg(d.figure, f"figure {i}"))}
-            for i, d in enumerate(drawings(families, analysis.spectra, analysis.sampling))
+            for i, d in enumerate(drawings(families, analysis.spectra, analysis.sampling, analysis.trained))
         ],
         families=[
             {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mcnet_analysis.draw import training
 from mcnet_analysis.draw.depth import gradient_norms, profiles
 from mcnet_analysis.draw.depth_laws import residual_laws
 from mcnet_analysis.draw.dynamics import autocorrelations
@@ -21,16 +22,21 @@ from mcnet_analysis.draw.tangent import kernel_coefficients, spread_against_dept
 from mcnet_analysis.draw.width import approaches
 from mcnet_analysis.judge.family import Judged
 from mcnet_analysis.judge.spectra import FamilySpectra
+from mcnet_analysis.judge.training import Trained
 from mcnet_analysis.sampling import Sampling
 
 
 def drawings(
-    families: Sequence[Judged], spectra: Sequence[FamilySpectra] = (), sampling: Sampling | None = None
+    families: Sequence[Judged],
+    spectra: Sequence[FamilySpectra] = (),
+    sampling: Sampling | None = None,
+    trained: Sequence[Trained] = (),
 ) -> list[Drawing]:
     """Sampling, maps, spectra, kernels, then curves against depth and against 1/M, then all scores."""
     candidates = [
         allocation(sampling, families),
         *order_chaos(families),
+        *training.drawings(trained),
         *_of_spectra(spectra),
         kernel_coefficients(families),
         spread_against_depth(families),

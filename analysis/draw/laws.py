@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from mcnet_analysis.judge.family import Judged
 from mcnet_analysis.judge.spectra import FamilySpectra
+from mcnet_analysis.judge.training import Trained
 from mcnet_analysis.predict.catalog import OBSERVABLES
 
 from mcnet.coordinates import COORDINATES, DENSE
@@ -52,7 +53,9 @@ def title(name: str) -> str:
     return _TITLES.get(name, name.replace("_", " "))
 
 
-def labels(families: Sequence[Judged] | Sequence[FamilySpectra], without: frozenset[str] = frozenset()) -> list[str]:
+def labels(
+    families: Sequence[Judged] | Sequence[FamilySpectra] | Sequence[Trained], without: frozenset[str] = frozenset()
+) -> list[str]:
     """One label for each family, no two alike: what of the law differs, as little as tells them apart."""
     laws = [each.family.first.law for each in families]
     known = list(dict.fromkeys(key for law in laws for key in law))
