@@ -91,6 +91,8 @@ def coefficient_table(analysis: Analysis) -> list[Row]:
     rows = []
     for judged in analysis.families:
         for row in judged.comparisons:
+            if "k" in row:  # moments of spectra have a table of their own
+                continue
             if row["statistic"] in ("a1", "v1", "limit") and row["layer"] in (None, judged.family.first.depth):
                 rows.append(_row(row, describe(judged), grouped=True))
     if not rows:

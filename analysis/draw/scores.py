@@ -47,7 +47,7 @@ def coefficients(families: Sequence[Judged]) -> Drawing | None:
         scales = natural_scales(judged.columns, judged.predicted.limit).tolist()
         size = dict(zip(judged.columns, scales, strict=True))
         for row in judged.comparisons:
-            if row["statistic"] in rows and np.isfinite(row["z"]):
+            if row["statistic"] in rows and np.isfinite(row["z"]) and column_of(row) in size:  # spectra have a table
                 unit = size[column_of(row)] ** (1 if row["statistic"] == "a1" else 2)
                 numbers = (row[key] / unit for key in ("predicted", "measured", "error"))
                 rows[row["statistic"]].append(_Coefficient(row["observable"], *numbers))

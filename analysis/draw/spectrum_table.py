@@ -89,7 +89,8 @@ def moment_table(families: Sequence[Judged], most: int) -> list[Row]:
         return []
     caption = (
         "Moments of the eigenvalues. Order exact: at this width, to all orders in 1/M (relu, leaky-relu and linear "
-        "networks); 1/M: limit and first correction at this width; limit: extrapolated over the widths. No z: the "
+        "networks); 1/M: coefficients of the mean (a1) and of the variance between networks (v1), fitted over the "
+        "widths; limit: extrapolated over the widths. No z: the "
         "error rests on fewer than 30 effective networks."
     )
     if len(rows) > most:
@@ -106,6 +107,8 @@ def _law(law: Row) -> str:
 
 def _quantity(row: Row) -> str:
     name = "share of zeros" if row["observable"] == "jacobian_zero" else f"moment {row['k']}"
+    if row["statistic"] in ("a1", "v1"):
+        return f"{row['statistic']} of {name}"
     return f"variance of {name}" if row["statistic"] == "variance" else name
 
 

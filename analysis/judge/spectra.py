@@ -119,7 +119,9 @@ def _judge_kind(tree: xarray.DataTree, family: Family, laws: Laws, kind: Spectra
     notes = _notes(points, laws, kind, family)
     if any(point.table is not points[0].table for point in points):
         return FamilySpectra(kind, family, points, {}, no_rows(), notes)
-    rows = moment_rows(kind, family, [point.moments for point in points], [point.table for point in points], HEAVY)
+    samples, tables = [point.moments for point in points], [point.table for point in points]
+    to_first = not laws.orders or "1/M" in laws.orders
+    rows = moment_rows(kind, family, samples, tables, HEAVY, to_first=to_first)
     return FamilySpectra(kind, family, points, _rates(points), rows, notes)
 
 

@@ -15,6 +15,7 @@ from mcnet_analysis.study import Setting
 from mcnet.theory import jacobian, mean_field
 from mcnet.theory.exact import dead_units
 from mcnet.theory.exact import jacobian as exact_jacobian
+from mcnet.theory.expansion import jacobian as expansion
 from mcnet.theory.free.spectrum import Spectrum
 
 TRACY_WIDOM = (-1.2065335745820, 1.2680340580)
@@ -175,6 +176,24 @@ def exact_moments(setting: Setting) -> ExactMoments | None:
         setting.activation, law["weights"], law["sigma_w2"], setting.depth, setting.width
     )
     return ExactMoments(found.mean, found.second, found.trace_variance)
+
+
+class MomentCoefficients(NamedTuple):
+    """1/M coefficients of tr (J J^T)^k, k = 1, 2: a1 of the means, v1 of the variances over networks; (2,) each."""
+
+    mean: Floats
+    variance: Floats
+
+
+def moment_coefficients(setting: Setting) -> MomentCoefficients | None:
+    """Of a dense network with square Gaussian or Haar matrices and fixed inputs; None for others."""
+    law = setting.law
+    known = setting.why_no_theory is None and law["weights"] in ("gaussian", "orthogonal") and not setting.fluctuating
+    if not known or setting.input_dimension != setting.width:
+        return None
+    numbers = (law["sigma_w2"], law["sigma_b2"], setting.depth, float(setting.gram[0, 0]))
+    found = expansion.moment_coefficients(setting.activation, law["weights"], *numbers)
+    return MomentCoefficients(found.mean[-1], np.diag(found.covariance[-1]))
 
 
 def exact_zero_mass(setting: Setting) -> dead_units.ZeroMass | None:

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from mcnet_analysis import analyze, report, study
 from mcnet_analysis.draw.all import drawings
+from mcnet_analysis.judge import moment_fits
 from mcnet_analysis.judge.spectra import judge_spectra, power_law
+from mcnet_analysis.predict.prediction import Theory
 from mcnet_analysis.predict.spectra import Laws, edge_amplitude
 from mcnet_analysis.statistics import distance
 
@@ -218,3 +220,42 @@ def test_the_printed_table_takes_numbers_that_do_not_exist():
     assert "0.25" in told
     assert "1.5(3)" in told or "1.50(25)" in told
     assert "1.75" in told
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        {"activation": "tanh", "sigma_w2": 1.6, "sigma_b2": 0.1},
+        {"activation": "sin", "sigma_w2": 1.5, "weights": "orthogonal"},
+    ],
+)
+def test_terms_of_first_order_of_moments_make_the_verdict(network: dict[str, Any], monkeypatch: Any) -> None:
+    """a1 and v1 of the first two moments of J J^T. The mutants: a1 wrong by three times itself, v1 half as large."""
+    networks = {"networks": 2000, "seed": 9}
+    moments = {"jacobian": {"keep": "moments", "moments": 3}}
+    both = {"theory": ["free-probability", "1/M"]}
+    asked = scenario(network=network, sweep={"width": [32, 64, 96]}, sampling=networks, measure=moments, analyze=both)
+    tree = mcnet.sample(asked)
+    once = Theory(), Laws(("free-probability", "1/M"))
+    judged = analyze.judge(tree, predictions=once)
+    rows = {(row["statistic"], row["k"]): row for row in judged.document["comparisons"]}
+    assert set(rows) == {("a1", 1), ("a1", 2), ("v1", 1), ("v1", 2), ("moment", 3)}
+    assert [rows[key]["order"] for key in (("a1", 1), ("v1", 2), ("moment", 3))] == ["1/M", "1/M", "limit"]
+    assert {statistic for (statistic, _), row in rows.items() if row["left_out"] is None} >= {"a1", "v1"}
+    assert judged.verdict.p_value > 1e-3
+    power = {row["of"]: row["relative"] for row in judged.summary["power"]}
+    assert power["a1"] < 2.5
+    assert power["v1"] < 0.5
+    page = report.render(judged)
+    assert "a1 of moment 1" in page
+    assert "v1 of moment 2" in page
+    right = moment_fits.moment_coefficients
+    for change in ({"mean": -2.0}, {"variance": 0.5}):
+
+        def wrong(setting: study.Setting, change: dict[str, float] = change) -> Any:
+            found = right(setting)
+            assert found is not None
+            return found._replace(**{name: factor * getattr(found, name) for name, factor in change.items()})
+
+        monkeypatch.setattr(moment_fits, "moment_coefficients", wrong)
+        assert analyze.judge(tree, predictions=once).verdict.p_value < 1e-3, change
