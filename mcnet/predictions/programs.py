@@ -82,7 +82,10 @@ def _theory(point: Point, program: Program, gram: bytes, rows: int, reason: str)
         why = str(error)
     if not reason:
         try:
-            return Theory(found, expansion(*given, **how, accuracy=ACCURACY), "")
+            made = expansion(*given, **how, accuracy=ACCURACY)
+            if point.inputs.fresh or not made.needs_fresh_inputs:
+                return Theory(found, made, "")
+            reason = FIXED
         except ProgramError as error:
             reason = str(error)
     if found is None:
@@ -178,6 +181,11 @@ def _statistics(found: Theory, family: Callable[[Expansion], Any], plain: Any, n
     at, spread = plain(found.limit, name)
     return [at, *[np.full_like(at, np.nan)] * 2, spread, *[np.zeros_like(at)] * 2], reason
 
+
+FIXED = (
+    "the input itself is added to vectors whose mean over the units is not zero, so 1/M terms depend on the direction "
+    "of fixed inputs; with inputs.fresh = true they are known"
+)
 
 _NO_TERMS = "the expansion of this program has no 1/M terms here"
 

@@ -139,3 +139,17 @@ def test_a_predictor_of_a_user_is_asked_first_and_the_others_where_it_has_nothin
     predictions.register("q", lambda ensemble, inputs: predictions.curve([1.0, 2.0]))
     with pytest.raises(UsageError, match="the prediction of q has"):
         predictions.predict("q", predictions.Ensemble.of(where()), (0,))
+
+
+def test_fixed_inputs_that_are_added_to_what_has_a_mean_have_no_1_over_m_terms() -> None:
+    """h + relu(W h): the mean of the input over its units counts; not with tanh, nor of inputs drawn anew."""
+    post = {"architecture": "residual", "keys": {"block": "post"}, "depth": 2}
+    single = Inputs("single", 1, 256, 1.0)
+    fixed = predictions.predict("q_hat", predictions.Ensemble.of(where(**post, activation="relu", inputs=single)), (0,))
+    assert np.isnan(fixed.a1).all()
+    assert np.isfinite(fixed.limit).all()
+    assert "inputs.fresh = true" in fixed.why_not
+    for activation, fresh in (("relu", True), ("tanh", False)):
+        inputs = replace(single, fresh=fresh)
+        of = predictions.Ensemble.of(where(**post, activation=activation, inputs=inputs))
+        assert np.isfinite(predictions.predict("q_hat", of, (0,)).a1).all()

@@ -14,10 +14,10 @@ from threadpoolctl import threadpool_limits
 from mcnet.activations import Activation
 from mcnet.programs.names import INPUT, Key, Name, ProgramError, key_of
 from mcnet.programs.parameters import Network, called
-from mcnet.theory.program.finite_width import Unplanned
+from mcnet.theory.program.finite_width import OUTPUT, Unplanned
 from mcnet.theory.program.infinite_width import LimitInterpreter, NeedsPopulation
 from mcnet.theory.program.limits import Limit, checked_gram, laws_of, limit, parameters_of, row_axes
-from mcnet.theory.program.normals import Mixed, MoreLinear, Split, Together, sobol_normals
+from mcnet.theory.program.normals import LINEAR, Mixed, MoreLinear, Split, Together, sobol_normals
 from mcnet.theory.program.quantities import Quantity
 from mcnet.theory.program.runs import Program, Settled
 
@@ -28,6 +28,8 @@ REPLICATES = 8
 
 FIRST = 2**12
 """Points at first, where an accuracy is asked."""
+LEVEL = 1e-2
+"""Relative difference of Gram matrices that is no scatter of points."""
 WORK = 6_000_000
 """Points times measured entries at most, where an accuracy is asked."""
 
@@ -109,7 +111,7 @@ class Expansion(Family):
         Of the cosines of rows.
     """
 
-    def __init__(self, plan: _Plan, infinite: Limit | None) -> None:
+    def __init__(self, plan: Plan, infinite: Limit | None) -> None:
         super().__init__(self._of)
         self._plan, self._infinite = plan, infinite
         self._known: dict[Hashable, Statistics] = {}
@@ -162,6 +164,15 @@ class Expansion(Family):
         """Names of the vectors that the program sees."""
         return tuple(self._plan.runs(False)[0].seen)
 
+    @property
+    def needs_fresh_inputs(self) -> bool:
+        """Whether the coefficients are those of inputs in a new direction in every network, and of no fixed ones.
+
+        A fixed input has a mean over its units of order M^(-1/2), which counts where the program adds to it a vector
+        whose mean over the units is not zero.
+        """
+        return self._plan.sees_level()
+
     def sampled(self, backward: bool) -> bool:
         """Whether sites were sampled, so that coefficients have errors; else they are sums over nodes."""
         return len(self._plan.runs(backward)) > 1
@@ -205,17 +216,21 @@ def _statistics(runs: Sequence[Settled], read: Callable[[Settled], Quantity]) ->
 
 
 @dataclass(eq=False)
-class _Plan:
+class Plan:
     """How a program is run at sites: nodes where it splits, else points, as many as an accuracy needs."""
 
     program: Program
     sites: int
     seed: int
     accuracy: float | None
+    tops: str = OUTPUT
+    expanded: bool = True
 
     def __post_init__(self) -> None:
         self._runs: dict[bool, list[Settled]] = {}
         self._sites: dict[bool, int] = {}
+        self._how = (self.expanded, self.tops)
+        self._most_linear = LINEAR if self.tops == OUTPUT else LINEAR - 1  # more take minutes
 
     def runs(self, backward: bool) -> list[Settled]:
         """One run on nodes, or several on points."""
@@ -240,13 +255,25 @@ class _Plan:
         with threadpool_limits(1):  # many small products: threads of BLAS would wait for each other
             self._runs[backward] = self._split(backward) or self._together(backward)
 
+    def sees_level(self) -> bool:
+        """Whether Gram matrices of vectors or questions tell an input that is 1 at every unit from one that is -1."""
+        few = Together(None)
+        self.program.run(few, False, False, expanded=False)
+        normals = sobol_normals(FIRST, max(few.used, 1), self.seed)
+        up, down = (
+            self.program.run(Together(normals), False, False, expanded=False, level=level) for level in (1.0, -1.0)
+        )
+        return any(
+            np.abs(a - b).max() > LEVEL * size for (a, size), (b, _) in zip(up.grams(), down.grams(), strict=True)
+        )
+
     def _split(self, backward: bool) -> list[Settled] | None:
         given, points = self.program.parameters.get("activation"), self._sites[backward] // REPLICATES
         activations, reserve, flat = [] if given is None else [given], 1, self._flat()
         while True:
-            normals = Split(activations, flat, reserve, points, self.seed)
+            normals = Split(activations, flat, reserve, points, self.seed, self._most_linear)
             try:
-                first = self.program.run(normals, True, backward).settled()
+                first = self.program.run(normals, True, backward, *self._how).settled()
             except Unplanned as found:
                 activations = [*activations, found.activation]
             except MoreLinear as found:
@@ -258,8 +285,8 @@ class _Plan:
         runs = [first]
         if normals.sampled:
             for seed in range(1, REPLICATES):
-                again = Split(activations, flat, reserve, points, self.seed + 1000 * seed)
-                runs.append(self.program.run(again, True, backward).settled())
+                again = Split(activations, flat, reserve, points, self.seed + 1000 * seed, self._most_linear)
+                runs.append(self.program.run(again, True, backward, *self._how).settled())
         return runs
 
     def _flat(self) -> set[Key]:
@@ -274,13 +301,13 @@ class _Plan:
 
     def _together(self, backward: bool) -> list[Settled]:
         few = Together(None)
-        kinked = any(one.kinks for one in self.program.run(few, True, backward).interpreter.activations)
+        kinked = any(one.kinks for one in self.program.run(few, True, backward, *self._how).interpreter.activations)
         runs = []
         for seed in range(REPLICATES):
             normals = Together(
                 sobol_normals(self._sites[backward] // REPLICATES, few.used, self.seed + seed, few.forward or few.used)
             )
-            runs.append(self.program.run(normals, kinked, backward).settled())
+            runs.append(self.program.run(normals, kinked, backward, *self._how).settled())
         return runs
 
 
@@ -338,6 +365,6 @@ def expansion(
     inputs = checked_gram(gram)
     sizes = row_axes(len(inputs), axes)
     p = parameters_of(activation, weights, parameters)
-    plan = _Plan(Program(network, p, laws_of(matrices, p), inputs, sizes), sites, seed, accuracy)
+    plan = Plan(Program(network, p, laws_of(matrices, p), inputs, sizes), sites, seed, accuracy)
     infinite = limit(network, matrices, gram, activation=activation, weights=weights, axes=axes, parameters=parameters)
     return Expansion(plan, infinite if isinstance(infinite, Limit) else None)

@@ -34,6 +34,11 @@ Cotangent = list[Jet]
 Pull = Callable[[Cotangent], list[Cotangent]]
 
 
+OUTPUT, TWO_OUTPUTS, SIGNAL = "output", "two outputs", "signal"
+"""Where a backward pass begins: at one output, at two, or (instead of weights of a readout) at what the readout reads
+off each input, times its variance."""
+
+
 class Unplanned(Exception):
     """An activation for which the nodes were not made."""
 
@@ -86,6 +91,8 @@ class SitesInterpreter(AbstractInterpreter):
         normals: Split | Together,
         by_weight: bool,
         expanded: bool = True,
+        tops: str = OUTPUT,
+        level: float = 0.0,
     ) -> None:
         super().__init__(parameters, parameters.width)
         self.laws, self.inputs, self.normals = laws, inputs, normals
@@ -96,6 +103,8 @@ class SitesInterpreter(AbstractInterpreter):
         self.asks: list[Ask] = []
         self.seen: dict[Key, Vector] = {}
         self.functionals = 0
+        self.copies = {OUTPUT: 1, TWO_OUTPUTS: 2, SIGNAL: inputs}[tops]
+        self._tops, self._level = tops, level
         self._start: tuple[Vector, Floats] | None = None
         self._start_jet: Jet | None = None
 
@@ -110,6 +119,8 @@ class SitesInterpreter(AbstractInterpreter):
         if self._start_jet is None:
             kept = conditioning.fresh_rows(np.zeros((0, 0)), np.zeros((0, len(gram))), gram)
             g, z = self.normals.linear(set(), len(kept))
+            if self._level:
+                z = np.concatenate([np.full_like(z[:1], self._level), z[1:]])
             fresh = self.sites.at(g, z)
             factor = np.linalg.cholesky(gram[np.ix_(kept, kept)])
             share = np.linalg.solve(gram[np.ix_(kept, kept)], gram[kept])
@@ -374,13 +385,26 @@ class SitesInterpreter(AbstractInterpreter):
     # ------------------------------------------------------------ backward
 
     def _from_readout(self, law: Law, v: Vector) -> Cotangent:
-        """One output: the same Gaussian vector for all rows, at the row of its functional."""
+        """Of one output the same Gaussian vector for all rows, at the row of its functional."""
+        if self.copies > 1 and (self.mixes_inputs or tuple(v.axes) != (INPUT,)):
+            raise ProgramError("expansion: outputs have rows beside the input, or mix the inputs; ask for one output")
         found = []
         for share, part in self.parts(v):
-            g, z = self.normals.linear(part.groups(), 1)
-            ones = (law.sigma_w2 * share) ** 0.5 * self.top_rows(v.axes)[:, None]
-            found.append(self.sites.mapped(self.sites.at(g, z), ones))
+            if self._tops == SIGNAL:
+                where = np.repeat(np.eye(self.inputs), self.inputs, axis=0)
+                found.append(self.sites.mapped(part, law.sigma_w2 * share * where))
+                continue
+            g, z = self.normals.linear(part.groups(), self.copies)
+            where = np.asarray(np.kron(np.eye(self.copies), self.top_rows(v.axes)[:, None]), np.float64)
+            found.append(self.sites.mapped(self.sites.at(g, z), (law.sigma_w2 * share) ** 0.5 * where))
         return found
+
+    def readout_products(self, one: Axes, other: Axes) -> Floats:
+        """Products of the cotangents at the outputs, each of one unit."""
+        if self._tops == SIGNAL:
+            return np.zeros((self.inputs**2, self.inputs**2))
+        whole = np.outer(self.top_rows(one), self.top_rows(other))
+        return np.asarray(np.kron(np.eye(self.copies), whole))
 
     def top_rows(self, axes: Axes) -> Floats:
         """1 for the rows of cotangents that are outputs of their functional, as a flat array."""
@@ -395,8 +419,10 @@ class SitesInterpreter(AbstractInterpreter):
         if isinstance(self.normals, Together):
             self.normals.turn()
         rows = layout.size_of(self._cot_axes(output.axes))
-        self.functionals = rows if self.mixes_inputs else rows // self.inputs
+        self.functionals = self.copies * (rows if self.mixes_inputs else rows // self.inputs)
         found: dict[int, Cotangent] = {}
+        if output.parts and self.copies > 1:
+            raise ProgramError("cumulants: the program returns no answers of a readout; return w.ask('readout', h)")
         if output.parts:  # a probe of expected squared length 1
             top = []
             for _, part in output.parts:

@@ -56,6 +56,8 @@ class Split:
     sites : int
         Points of groups with many rows.
     seed : int
+    most_linear : int
+        Linear normals beyond which a group is sampled.
     """
 
     activations: Sequence[Activation]
@@ -63,6 +65,7 @@ class Split:
     reserve: int
     sites: int
     seed: int
+    most_linear: int = LINEAR
     groups: list[Group] = dataclasses.field(default_factory=list)
     sampled: bool = False
     _spare: dict[int, list[Floats]] = dataclasses.field(default_factory=dict)
@@ -74,7 +77,7 @@ class Split:
         if key in self.flat and rows <= LINEAR:
             weights, z = _hermite(4, rows)  # exact for squares of scores times squares
             return self._made(weights, spare, np.linalg.cholesky(covariance) @ z)
-        if rows > EXACT_ROWS or spare > LINEAR:
+        if rows > EXACT_ROWS or spare > self.most_linear:
             return self._many(covariance, spare)
         lengths = np.sqrt(np.diagonal(covariance))
         kinks = tuple(sorted({kink for one in self.activations for kink in one.kinks}))

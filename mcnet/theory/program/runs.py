@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcnet.programs.axes import Axes
-from mcnet.programs.names import INPUT, Key, Name, ProgramError, found_by_name
+from mcnet.programs.names import INPUT, READOUT, Key, Name, ProgramError, found_by_name
 from mcnet.programs.parameters import Law, Laws, Network, Parameters, called
 from mcnet.theory.program import layout
-from mcnet.theory.program.finite_width import Ask, Cotangent, SitesInterpreter, Vector
+from mcnet.theory.program.finite_width import OUTPUT, Ask, Cotangent, SitesInterpreter, Vector
 from mcnet.theory.program.normals import Split, Together
 from mcnet.theory.program.quantities import Noise, Quantity, Taylor, product, reciprocal, root, smooth
 
@@ -40,9 +40,17 @@ class Program:
     gram: Floats
     axes: Axes
 
-    def run(self, normals: Split | Together, by_weight: bool, backward: bool, expanded: bool = True) -> Run:
-        """At one set of sites."""
-        w = SitesInterpreter(self.parameters, self.laws, self.axes[INPUT], normals, by_weight, expanded)
+    def run(
+        self,
+        normals: Split | Together,
+        by_weight: bool,
+        backward: bool,
+        expanded: bool = True,
+        tops: str = OUTPUT,
+        level: float = 0.0,
+    ) -> Run:
+        """At one set of sites; with a ``level`` the first direction of the inputs is that number at every site."""
+        w = SitesInterpreter(self.parameters, self.laws, self.axes[INPUT], normals, by_weight, expanded, tops, level)
         start = w.input(self.gram, self.axes)
         output = called(self.network, w, start, self.parameters)
         if not isinstance(output, Vector):
@@ -82,11 +90,18 @@ class Run:
         w = self.interpreter
         return kernel(w.sites.noise, self.terms(), w.width, parameterization, train_biases)
 
+    def grams(self) -> list[tuple[Floats, float]]:
+        """Products of the rows of all seen vectors, and of all questions of one matrix, each with its size."""
+        w = self.interpreter
+        pairs = [(v, v) for v in w.seen.values()]
+        pairs += [(a.question, b.question) for a in w.asks for b in w.asks if a.key == b.key and a is not b]
+        return [(w.question_gram(a, b).value, float(np.abs(w.question_gram(b, b).value).max())) for a, b in pairs]
+
     def terms(self) -> list[Term]:
         """What the tangent kernel is a sum of."""
         w, found = self.interpreter, []
         assert self.cotangents is not None
-        rows = layout.size_of(layout.of_cotangents(self.output.axes, w.alone))
+        rows = layout.size_of(layout.of_cotangents(self.output.axes, w.alone)) * w.copies
         reached = [ask for ask in w.asks if id(ask.answer) in self.cotangents]
         for one in reached:
             for other in reached:
@@ -96,8 +111,7 @@ class Run:
                     (c,), (d,) = self.cotangents[id(one.answer)], self.cotangents[id(other.answer)]
                     back = w.sites.gram(c, d)
                 else:  # the readout: one unit, whose cotangents are 1
-                    tops = [w.top_rows(ask.answer.axes) for ask in (one, other)]
-                    back = Quantity.constant(np.outer(*tops))
+                    back = Quantity.constant(w.readout_products(one.answer.axes, other.answer.axes))
                 index, gather = _contraction(one, other, w.alone, rows)
                 question = one.question
                 front = w.question_gram(question, other.question)
@@ -111,7 +125,12 @@ class Run:
         if self.cotangents is not None:
             reached = [key for key, v in w.seen.items() if id(v) in self.cotangents]
             cotangents, terms = {key: self.backward(key) for key in reached}, self.terms()
-        return Settled(w.sites.noise, w.width, {key: self.gram(key) for key in w.seen}, cotangents, terms)
+        answers = [ask for ask in w.asks if ask.key == READOUT]
+        outputs = None
+        if len(answers) == 1:
+            law, question = answers[0].law, answers[0].question
+            outputs = w.question_gram(question, question) * law.sigma_w2 + law.sigma_b2
+        return Settled(w.sites.noise, w.width, {key: self.gram(key) for key in w.seen}, cotangents, terms, outputs)
 
 
 UNREACHED = "expansion: no cotangents of the outputs reach this vector on their way to a matrix"
@@ -185,6 +204,9 @@ class Settled:
         Products of the rows of their cotangents, where there are any.
     terms : list of Term or None
         Of the tangent kernel, after a backward pass.
+    outputs : Quantity or None
+        Covariance of the outputs given all hidden layers, sigma_w2 question.question + sigma_b2, where there is one
+        readout.
     """
 
     noise: Noise
@@ -192,6 +214,7 @@ class Settled:
     seen: dict[Key, Quantity]
     reached: dict[Key, Quantity]
     terms: list[Term] | None
+    outputs: Quantity | None
 
     def gram(self, name: Name) -> Quantity:
         """Products of the rows of a seen vector."""
