@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from mcnet_analysis.draw import training
 from mcnet_analysis.draw.depth import gradient_norms, profiles
 from mcnet_analysis.draw.depth_laws import residual_laws
-from mcnet_analysis.draw.dynamics import autocorrelations
+from mcnet_analysis.draw.dynamics import autocorrelations, lyapunov
 from mcnet_analysis.draw.fisher import bounds, degeneracy, largest_eigenvalue, spectrum
 from mcnet_analysis.draw.fourier import fourier_modes
 from mcnet_analysis.draw.map import order_chaos
@@ -49,6 +49,7 @@ def drawings(
         degeneracy(families),
         bounds(families),
         autocorrelations(families),
+        lyapunov(families),
         *_against_depth(families),
         gradient_norms(families),
         approaches(families),
@@ -58,13 +59,13 @@ def drawings(
     return [drawing for drawing in candidates if drawing is not None]
 
 
-_BY_LAG = {"autocorrelation", "autocorrelation_hat"}
-"""Observables whose layers are better shown as lags."""
+_OTHERWISE = {"autocorrelation", "autocorrelation_hat", *(f"lyapunov{end}" for end in ("", "_2", "_3", "_4"))}
+"""Observables with layers that have a figure of their own."""
 
 
 def _against_depth(families: Sequence[Judged]) -> list[Drawing]:
     """Lengths and correlations; of a study without them the first observable that has layers."""
-    layered = {column.observable for judged in families for column in judged.columns if column.layer} - _BY_LAG
+    layered = {column.observable for judged in families for column in judged.columns if column.layer} - _OTHERWISE
     names = [name for name in ("q", "c") if name in layered] or sorted(layered)[:1]
     return [drawing for name in names for drawing in profiles(families, name)]
 

@@ -1,4 +1,4 @@
-"""Autocorrelations of recurrent networks against the time lag, beside the stationary chaos of continuous time."""
+"""Autocorrelations and Lyapunov exponents of networks in time, beside the stationary chaos of continuous time."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import rc_context
+from matplotlib.ticker import MaxNLocator
 from mcnet_analysis.draw import laws
 from mcnet_analysis.draw.depth import Series, series
 from mcnet_analysis.draw.style import (
@@ -18,6 +19,7 @@ from mcnet_analysis.draw.style import (
     STYLE,
     Drawing,
     canvas,
+    categories,
     finite,
     folded,
     legend_below,
@@ -29,12 +31,13 @@ from mcnet_analysis.judge.family import Judged
 from mcnet_analysis.statistics.estimate import Floats
 
 from mcnet.theory import recurrent
+from mcnet.theory.recurrent import Continuous
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 NAME = "autocorrelation"
-PANELS, WIDTHS = 3, 4
+PANELS, LAWS, WIDTHS = 3, 4, 4
 
 
 def autocorrelations(families: Sequence[Judged]) -> Drawing | None:
@@ -97,12 +100,79 @@ def _dots(found: Series) -> list[int]:
 
 def _stationary(judged: Judged, lag: Floats) -> Floats | None:
     """The stationary autocovariance, where networks of this law approach it."""
+    state = _state(judged)
+    return None if state is None else np.asarray(state.autocovariance(lag))
+
+
+def _state(judged: Judged) -> Continuous | None:
+    """The stationary chaotic state of the same matrices in continuous time, if there is one."""
     setting = judged.family.first
     keys, law = setting.keys, setting.law
     if not keys.get("tied", True) or keys.get("sequence", "none") != "none" or law["sigma_b2"] > 0.0:
         return None
     try:
-        state = recurrent.continuous(setting.activation, law["sigma_w2"])
+        return recurrent.continuous(setting.activation, law["sigma_w2"])
     except ValueError:
         return None
-    return np.asarray(state.autocovariance(lag))
+
+
+def lyapunov(families: Sequence[Judged]) -> Drawing | None:
+    """The largest finite-time exponent against time, one panel for each law; below, the others at the largest width."""
+    known = [judged for judged in families if series(judged, "lyapunov") is not None]
+    if not known:
+        return None
+    chosen = some(known, LAWS)
+    with rc_context(STYLE):
+        figure = canvas(max(FULL if len(chosen) > 1 else 0.0, 1.95 * len(chosen) + 1.0), 4.9)
+        blocks = figure.subplots(2, len(chosen), sharex=True, squeeze=False, height_ratios=(1.3, 1.0))
+        for (top, bottom), judged, label in zip(blocks.T, chosen, laws.labels(chosen), strict=True):
+            _largest(top, judged)
+            _others(bottom, judged)
+            top.set_title(folded(label, 18))
+        blocks[0, 0].set_ylabel(r"$\lambda_1$ per step")
+        blocks[1, 0].set_ylabel(r"$M (\lambda_k - \lambda_\infty)$")
+        legend_below(figure, blocks.ravel())
+    caption = (
+        "Above: the largest exponent from the input to step l, mean over networks (markers, standard errors), and its "
+        "limit of infinite width (line). Dashed: the exponent of the stationary chaos of dx/dt = -x + J φ(x), times "
+        "the leak, which both approach for small leaks at long times. Below: distance of the first "
+        "exponents from that limit at the largest width, times the width. At infinite width they are one; in linear "
+        "networks with new matrices the k-th lies k/(2M) below."
+    ) + selection(len(chosen), len(known), "laws")
+    return Drawing("lyapunov", figure, "Finite-time Lyapunov exponents", caption)
+
+
+def _largest(axis: Axes, judged: Judged) -> None:
+    found = series(judged, "lyapunov")
+    assert found is not None, "chosen because it is there"
+    state = _state(judged)
+    if state is not None:
+        rate = float(judged.family.first.keys.get("leak", 1.0)) * state.lyapunov
+        axis.plot(found.layers[[0, -1]], [rate, rate], "--", color=PALETTE[1], lw=1.2, label="stationary, leak → 0")
+    if finite(found.limit):
+        axis.plot(found.layers, found.limit, color=INK, zorder=2, label=r"theory, $M\to\infty$")
+    shown = some(range(len(judged.family.settings)), WIDTHS)
+    for i, look in zip(shown, ordered(len(shown)), strict=True):
+        width, m = judged.family.settings[i].width, judged.moments[i]
+        axis.errorbar(
+            found.layers, m.mean[found.at], m.mean_error[found.at],
+            fmt=look.marker, ms=3.2, color=look.colour, lw=1, zorder=3, label=f"$M$ = {width}",
+        )  # fmt: skip
+
+
+def _others(axis: Axes, judged: Judged) -> None:
+    names = [
+        name for name in ("lyapunov", "lyapunov_2", "lyapunov_3", "lyapunov_4") if series(judged, name) is not None
+    ]
+    for number, (name, look) in enumerate(zip(names, categories(len(names) + 2)[2:], strict=True), 1):
+        found, m = series(judged, name), judged.moments[-1]
+        assert found is not None, "listed because it is there"
+        width = judged.family.settings[-1].width
+        away = m.mean[found.at] - (found.limit if finite(found.limit) else 0.0)
+        axis.errorbar(
+            found.layers, width * away, width * m.mean_error[found.at],
+            fmt=look.marker, ms=3, color=look.colour, lw=0.8, label=rf"$\lambda_{number}$",
+        )  # fmt: skip
+    axis.axhline(0, color=FAINT, lw=0.8, zorder=0)
+    axis.set_xlabel("step $l$")
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))

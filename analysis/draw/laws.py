@@ -30,6 +30,8 @@ _TITLES = {
     "c": "correlation of the pre-activations",
     "autocorrelation": "overlap of the pre-activations with the last layer",
     "autocorrelation_hat": "overlap of the activations with the last layer",
+    "lyapunov": "largest finite-time Lyapunov exponent",
+    **{f"lyapunov_{number}": f"finite-time Lyapunov exponent {number}" for number in (2, 3, 4)},
     "q_tilde": "squared norm of the back-propagated signal",
     "chi": "factor by which a layer multiplies the gradient",
     "ntk": "tangent kernel",

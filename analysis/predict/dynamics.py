@@ -20,9 +20,9 @@ EXPONENTS = 4
 """Lyapunov exponents that are analysed: the first ones."""
 
 
-def _unit(column: Column, limits: Mapping[Column, float]) -> float:
-    """An exponent is of order one whether changes grow or not."""
-    return 1.0
+def _once(column: Column, limits: Mapping[Column, float]) -> float:
+    """An exponent that lets a change grow e times more by this layer, whether changes grow or not."""
+    return 1.0 / (column.layer or 1)
 
 
 def _exact_exponent(number: int) -> Callable[[Setting, Column], ExactMoments | None]:
@@ -43,7 +43,7 @@ def _exact_exponent(number: int) -> Callable[[Setting, Column], ExactMoments | N
 def _exponent(number: int) -> Observable:
     name = "lyapunov" if number == 1 else f"lyapunov_{number}"
     return Observable(
-        name, "dynamics", 1, rf"\lambda_{number}", _unit, curve("lyapunov"), exact=_exact_exponent(number),
+        name, "dynamics", 1, rf"\lambda_{number}", _once, curve("lyapunov"), exact=_exact_exponent(number),
         variable="lyapunov", at=(("exponent", number - 1),),
     )  # fmt: skip
 

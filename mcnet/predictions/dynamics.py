@@ -82,6 +82,7 @@ def _mean_square(point: Point, gram: bytes, steps: int) -> float:
     return float(found.backward(("start", 0))[0, 0])
 
 
-register("lyapunov", lyapunov)
+for _name in ("lyapunov", *(f"lyapunov_{number}" for number in range(2, 5))):
+    register(_name, lyapunov)
 register("autocorrelation", with_last("u"))
 register("autocorrelation_hat", with_last("h"))

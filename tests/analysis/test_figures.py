@@ -35,6 +35,7 @@ TINY: dict[str, tuple[str, ...]] = {
     "jacobian_plane": ("sweep.weights=['gaussian']", "network.depth=4", "sweep.width=[20]", "sampling.networks=4",
                        "sweep.sigma_w2=[0.8, 1.2, 1.6, 2.0]", "sweep.sigma_b2=[0.002, 0.03, 0.1, 0.2]"),
     "linear_products": ("sweep.depth=[1, 2, 4]", "sweep.width=[20, 40, 80]", "sampling.networks=40"),
+    "lyapunov": ("network.depth=4", "sweep.width=[16, 32]", "sampling.networks=100"),
     "ntk_depth_to_width": ("sweep.depth=[1, 2, 4]", "sweep.width=[16, 32, 64]", "sampling.networks=300"),
     "ntk_finite_width": ("sweep.width=[16, 32, 64]", "sampling.networks=300"),
     "ntk_five_million": ("sampling.networks=3000",),
