@@ -205,3 +205,21 @@ numpy_math = SimpleNamespace(
     tanh=np.tanh,
     where=np.where,
 )
+
+
+def remembering() -> SimpleNamespace:
+    """As :data:`numpy_math`, for one array: a function called again with the same objects gives what it gave before."""
+    known: dict[tuple[Any, ...], tuple[Any, Any]] = {}  # arguments are kept, so that ids stay theirs
+
+    def remembered(name: str) -> Callable[..., Any]:
+        function = getattr(numpy_math, name)
+
+        def call(*arguments: Any) -> Any:
+            key = (name, *(id(argument) if isinstance(argument, np.ndarray) else argument for argument in arguments))
+            if key not in known:
+                known[key] = arguments, function(*arguments)
+            return known[key][1]
+
+        return call
+
+    return SimpleNamespace(**{name: remembered(name) for name in FUNCTIONS})

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mcnet.activations.expressions import Expression, numpy_math, trace
+from mcnet.activations.expressions import Expression, numpy_math, remembering, trace
 from mcnet.activations.verifying import verify
 
 Elementwise = Callable[..., Any]
@@ -67,6 +67,12 @@ class Activation:
         u = _floats(u)
         slope: NDArray[np.floating[Any]] = np.asarray(self._family.dphi(u, m, **dict(self.parameters)), dtype=u.dtype)
         return np.broadcast_to(slope, u.shape)
+
+    def both(self, u: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """(phi(u), phi'(u)) of a NumPy array, what the two have in common computed once."""
+        parameters, m = dict(self.parameters), remembering()
+        slope = np.asarray(self._family.dphi(u, m, **parameters), dtype=u.dtype)
+        return np.asarray(self._family.phi(u, m, **parameters)), np.broadcast_to(slope, u.shape)
 
     def closed(self, mean: str) -> Callable[..., Any] | None:
         """Closed Gaussian mean, or None where there is none.

@@ -87,12 +87,14 @@ def combined(xp: Any, coefficients: Array, rows: Array, to: Array | None = None)
     return found if to is None else to + found
 
 
-def activated(xp: Any, activation: Activation, u: Array, slopes: bool) -> tuple[Array, Array | None] | None:
+def activated(
+    xp: Any, activation: Activation, u: Array, slopes: bool, least: int = LONG_ROWS
+) -> tuple[Array, Array | None] | None:
     """phi(u) in the difference basis and, where wanted, phi'(u) of the inputs themselves, (N, T, n), in one pass.
 
-    None where there is no program for it, or too little work to compile one.
+    None where there is no program for it, or (n below ``least``) too little work to compile one.
     """
-    if not _single(xp, u) or u.shape[2] < LONG_ROWS:
+    if not _single(xp, u) or u.shape[2] < least:
         return None
     u = np.ascontiguousarray(u)
     h, slope = np.empty_like(u), np.empty_like(u) if slopes else None

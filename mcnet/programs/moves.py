@@ -24,8 +24,8 @@ class Move(NamedTuple):
 
     Attributes
     ----------
-    g : Array, shape (N, r, m)
-        Cotangents of answers.
+    cotangents : tuple of Array, shape (N, T, P, m)
+        Of the answers to each question, plain.
     x : Array, shape (N or 1, r, n)
         Questions.
     constants : Array, shape (r,), float64
@@ -33,21 +33,26 @@ class Move(NamedTuple):
         Those of the matrix.
     """
 
-    g: Array
+    cotangents: tuple[Array, ...]
     x: Array
     constants: Array
     asked: tuple[Question, ...]
 
+    def times(self, xp: Any, factor: Array) -> Array:
+        """g times a factor for each network (N,): (N, r, m)."""
+        found = []
+        for c, one in zip(self.cotangents, self.asked, strict=True):
+            g = c * factor[:, None, None, None]
+            if INPUT in one.answer.axes and g.shape[1] > 1:
+                g[:, 0, :, :] = xp.sum(g, axis=1)
+            found.append(xp.reshape(g, (g.shape[0], -1, g.shape[3])))
+        return found[0] if len(found) == 1 else xp.concat(found, axis=1)
+
 
 def move(xp: Any, asked: Question, c: Array, constants: Array) -> Move:
     """Of one question: cotangents (N, T, P, m) of its answer, plain."""
-    if INPUT in asked.answer.axes and c.shape[1] > 1:
-        c = xp.asarray(c, copy=True)
-        c[:, 0, :, :] = xp.sum(c, axis=1)
     x = asked.question.value
-    return Move(
-        xp.reshape(c, (c.shape[0], -1, c.shape[3])), xp.reshape(x, (x.shape[0], -1, x.shape[3])), constants, (asked,)
-    )
+    return Move((c,), xp.reshape(x, (x.shape[0], -1, x.shape[3])), constants, (asked,))
 
 
 def joined_moves(backend: Backend, parts: Sequence[Move]) -> Move:
@@ -57,5 +62,6 @@ def joined_moves(backend: Backend, parts: Sequence[Move]) -> Move:
     xp = backend.xp
     lead = max(part.x.shape[0] for part in parts)
     x = xp.concat([xp.broadcast_to(part.x, (lead, *part.x.shape[1:])) for part in parts], axis=1)
-    g = xp.concat([part.g for part in parts], axis=1)
-    return Move(g, x, xp.concat([part.constants for part in parts]), tuple(q for part in parts for q in part.asked))
+    cotangents = tuple(c for part in parts for c in part.cotangents)
+    constants = xp.concat([part.constants for part in parts])
+    return Move(cotangents, x, constants, tuple(q for part in parts for q in part.asked))

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,8 @@ class Settings:
     grams : bool
         Whether the products of the rows of all seen vectors are taken.
     observe : callable or None
+    one_functional : bool
+        See :func:`run`.
     """
 
     sampler: str
@@ -73,6 +75,7 @@ class Settings:
     keep: bool
     grams: bool
     observe: Observer | None
+    one_functional: bool = False
 
 
 def run(
@@ -90,6 +93,7 @@ def run(
     observe: Observer | None = None,
     matrices: Mapping[Key, AbstractMatrix] | None = None,
     plan: Count | None = None,
+    one_functional: bool = False,
 ) -> Trace:
     """The networks of an ensemble, forward.
 
@@ -119,6 +123,9 @@ def run(
         Matrices of an earlier run to go on with, as :attr:`Trace.matrices` has them.
     plan : Count, optional
         The program on these shapes, where it is known already.
+    one_functional : bool
+        Whether cotangents of one functional are wanted (:meth:`Trace.moves`), which live on all rows, and not those of
+        all outputs.
 
     Raises
     ------
@@ -131,7 +138,10 @@ def run(
         raise ProgramError(f"inputs of axes input, {', '.join(axes)} have {len(axes) + 3} dimensions, got {x.ndim}")
     sizes = {INPUT: int(x.shape[1]), **dict(zip(axes, (int(size) for size in x.shape[2:-1]), strict=True))}
     plan = plan or counted.count(network, parameters, laws, sizes, int(x.shape[-1]))
-    w = Sampled(parameters, laws, ensemble, Settings(sampler, backward, keep, grams, observe), plan, matrices or {})
+    if one_functional:
+        plan = replace(plan, mixes_inputs=True)
+    settings = Settings(sampler, backward, keep, grams, observe, one_functional)
+    w = Sampled(parameters, laws, ensemble, settings, plan, matrices or {})
     start = w.input(x, sizes)
     output = called(network, w, start, parameters)
     counted.check_output(w, output)
@@ -177,7 +187,7 @@ class Sampled(AbstractInterpreter):
         self.drawn_matrices: dict[Key, AbstractMatrix] = dict(matrices)
         self.seen: dict[Key, Array | None] = {}
         self.vectors: dict[Key, Vector] = {}
-        self._operations = Operations(self.backend, plan.mixes_inputs)
+        self._operations = Operations(self.backend, plan.mixes_inputs, settings.one_functional)
         self._products: tuple[Vector | None, Array] = (None, None)
 
     def input(self, x: Array, axes: Axes) -> Vector:
@@ -338,9 +348,10 @@ class Sampled(AbstractInterpreter):
 
 def dead(xp: Any, value: Array) -> Array | None:
     """Rows (..., T, P, 1) whose vector is exactly zero, as in a dead layer; None where there is none."""
-    some = rows.to_plain(xp, value[..., : min(64, value.shape[-1])])
-    if not bool(xp.any(xp.all(some == 0.0, axis=-1))):  # most often, told by a few units
-        return None
+    for few in (8, 64):
+        some = rows.to_plain(xp, value[..., : min(few, value.shape[-1])])
+        if not bool(xp.any(xp.all(some == 0.0, axis=-1))):  # most often, told by a few units
+            return None
     return xp.max(xp.abs(rows.to_plain(xp, value)), axis=-1, keepdims=True) == 0.0
 
 

@@ -20,6 +20,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from mcnet.activations import Activation
 from mcnet.backend import Backend
 from mcnet.kernels import vectors
@@ -79,10 +81,14 @@ class Operations:
     backend : Backend
     mixing : bool
         Whether the program mixes inputs: what cotangents are.
+    one_functional : bool
+        Whether cotangents of one functional are wanted, again and again: slopes are made with the values, and programs
+        for activations at any width.
     """
 
     backend: Backend
     mixing: bool
+    one_functional: bool = False
 
     def combination(self, terms: Sequence[tuple[float, Vector]], constant: float, axes: Axes) -> Step:
         """Sum of multiples, plus a constant."""
@@ -143,9 +149,13 @@ class Operations:
         """An activation; ``slopes``: whether a backward pass may follow."""
         xp = self.backend.xp
         shape = v.value.shape
-        made = vectors.activated(xp, activation, xp.reshape(v.value, (*shape[:2], -1)), slopes)
+        least = 1 if self.one_functional else vectors.LONG_ROWS
+        made = vectors.activated(xp, activation, xp.reshape(v.value, (*shape[:2], -1)), slopes, least)
         if made is not None:
             value, known = (None if part is None else xp.reshape(part, shape) for part in made)
+        elif self.one_functional and slopes and xp is np:
+            value, known = activation.both(rows.to_plain(xp, v.value))
+            value = rows.to_difference(xp, value)
         else:
             plain = rows.to_plain(xp, v.value)
             value, known = rows.to_difference(xp, activation.phi(plain, self.backend.mathematics(plain))), None

@@ -7,7 +7,7 @@ from dataclasses import replace
 from mcnet.point import Point
 from mcnet.programs.counted import Count, MatrixCount, seconds_of_matrix
 from mcnet.recipe import Recipe
-from mcnet.training.model import model_of, with_inputs_mixed
+from mcnet.training.model import model_of
 from mcnet.training.optimizers import arrays_of_state
 from mcnet.weights.laws import CONDITIONED_LAWS
 
@@ -15,7 +15,7 @@ from mcnet.weights.laws import CONDITIONED_LAWS
 def _count(point: Point, recipe: Recipe) -> Count:
     """The program on the inputs of one step, of one functional."""
     found = model_of(point, recipe).count(recipe.rows(point.inputs.count))
-    return replace(with_inputs_mixed(found), functionals=1)
+    return replace(found, mixes_inputs=True, functionals=1)
 
 
 def _entries(count: Count) -> int:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from mcnet.kernels.updates import add_outer
 from mcnet.kernels.vectors import combined, overlaps
+from mcnet.programs.moves import Move
 from mcnet.training.optimizers import Rule, scaled
 from mcnet.training.scaling import Factors
 from mcnet.weights.asked import Rows, asked_matrix
@@ -24,17 +25,14 @@ Array = Any
 class TrainedMatrix(AbstractMatrix, Protocol):
     """A matrix [W, b] that moves."""
 
-    def step(self, g: Array, x: Array, constants: Array, rates: Array) -> None:
+    def step(self, move: Move, x: Array, rates: Array) -> None:
         """A step of training.
 
         Parameters
         ----------
-        g : Array, shape (N, r, m)
-            Cotangents of answers, of the loss.
+        move : Move
         x : Array, shape (N or 1, r, n)
-            Their questions.
-        constants : Array, shape (r,), float64
-            Multiples of the bias in the answers.
+            Its questions, with the weights of taps.
         rates : Array, shape (N,)
             Learning rates of the networks; 0 for one that rests.
         """
@@ -69,22 +67,24 @@ class BuiltMatrix:
         """W^T d; see :class:`mcnet.weights.laws.AbstractMatrix`."""
         return self._xp.matmul(d, self._w)
 
-    def step(self, g: Array, x: Array, constants: Array, rates: Array) -> None:
+    def step(self, move: Move, x: Array, rates: Array) -> None:
         """See :class:`TrainedMatrix`."""
         xp = self._xp
-        of_bias = _of_bias(xp, g, constants)
         if self._rules is None:
             alpha, beta = scaled(self._factors)
-            add_outer(xp, self._w, g * (-alpha * rates)[:, None, None], x)
+            g = move.times(xp, -alpha * rates)
+            add_outer(xp, self._w, g, x)
             if self._b is not None:
-                self._b = self._b - (beta * rates)[:, None, None] * of_bias
+                self._b = self._b + (beta / alpha) * _of_bias(xp, g, move.constants)
             return
+        g = move.times(xp, xp.ones_like(rates))
         rates = (self._factors.rate * rates)[:, None, None]
         of_weights, of_biases = self._rules
         gradient = xp.matmul(xp.matrix_transpose(g), x)
         self._w = self._w - rates * of_weights.change(xp, gradient, self._factors.weight)
         if self._b is not None:
-            self._b = self._b - rates * of_biases.change(xp, of_bias, self._factors.bias)
+            change = of_biases.change(xp, _of_bias(xp, g, move.constants), self._factors.bias)
+            self._b = self._b - rates * change
 
 
 class AskedMatrix:
@@ -119,13 +119,14 @@ class AskedMatrix:
         answer = self._start.apply_transpose(d)
         return self._x.added(answer, overlaps(self._xp, d, self._g.rows)) if self._x.count else answer
 
-    def step(self, g: Array, x: Array, constants: Array, rates: Array) -> None:
+    def step(self, move: Move, x: Array, rates: Array) -> None:
         """See :class:`TrainedMatrix`."""
         alpha, beta = scaled(self._factors)
-        self._g.add(g * (-alpha * rates)[:, None, None])
+        g = move.times(self._xp, -alpha * rates)
+        self._g.add(g)
         self._x.add(x)
         if beta > 0.0:
-            moved = -(beta * rates)[:, None, None] * _of_bias(self._xp, g, constants)
+            moved = (beta / alpha) * _of_bias(self._xp, g, move.constants)
             self._moved = moved if self._moved is None else self._moved + moved
 
 

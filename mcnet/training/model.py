@@ -95,8 +95,3 @@ def _normalized(network: Network, kind: str) -> Network:
         return w.batch_norm(f) if kind == "last-batch" else f - w.mean(f, INPUT)
 
     return outputs
-
-
-def with_inputs_mixed(plan: Count) -> Count:
-    """The same for one functional of all outputs: its cotangents live on all rows, and are plain."""
-    return replace(plan, mixes_inputs=True)

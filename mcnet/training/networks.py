@@ -10,7 +10,7 @@ from mcnet.programs.questions import spread
 from mcnet.programs.trace import Trace
 from mcnet.recipe import Recipe
 from mcnet.training.matrices import AskedMatrix, BuiltMatrix, TrainedMatrix
-from mcnet.training.model import Model, with_inputs_mixed
+from mcnet.training.model import Model
 from mcnet.training.optimizers import rule
 from mcnet.weights.laws import Array, Ensemble, Layer
 
@@ -76,7 +76,8 @@ class Networks:
             backward=backward,
             grams=False,
             matrices=self.matrices,
-            plan=with_inputs_mixed(plan) if one_functional else plan,
+            plan=plan,
+            one_functional=one_functional,
         )
 
     def step(self, trace: Trace, v: Array, rates: Array) -> None:
@@ -98,4 +99,4 @@ class Networks:
             x = move.x
             if weights:
                 x = x * xp.astype(spread(self._backend, weights, x.shape[2]), x.dtype)
-            self.matrices[key].step(move.g, x, move.constants, placed)
+            self.matrices[key].step(move, x, placed)
