@@ -83,7 +83,8 @@ def combined(xp: Any, coefficients: Array, rows: Array, to: Array | None = None)
     else:
         lead = max(coefficients.shape[0], rows.shape[0])  # a product of one network is faster as a call of its own
         each = [[part[n if part.shape[0] > 1 else 0, ...] for part in (coefficients, rows)] for n in range(lead)]
-        found = xp.stack([xp.matmul(*pair) for pair in each], axis=0)
+        products = [xp.matmul(*pair) for pair in each]
+        found = products[0][None, ...] if lead == 1 else xp.stack(products, axis=0)
     return found if to is None else to + found
 
 

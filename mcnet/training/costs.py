@@ -8,6 +8,7 @@ from mcnet.point import Point
 from mcnet.programs.counted import Count, MatrixCount, seconds_of_matrix
 from mcnet.recipe import Recipe
 from mcnet.training.model import model_of
+from mcnet.training.networks import is_small
 from mcnet.training.optimizers import arrays_of_state
 from mcnet.weights.laws import CONDITIONED_LAWS
 
@@ -68,8 +69,11 @@ def seconds(point: Point, recipe: Recipe, sampler: str) -> float:
         each = 1.5e-10 * rows + 1e-9 * (1 + 2 * arrays_of_state(recipe))
         total += _entries(count) * (3e-9 + each * steps)
     else:
-        each_matrix = (_over_steps(use, steps) for use in count.matrices.values())
-        total += 1.5 * sum(seconds_of_matrix(use, "conditioned", True) for use in each_matrix)
+        for use in count.matrices.values():
+            if is_small(use, steps):
+                total += int(use.asked.units) * int(use.asked.columns) * (3e-9 + 3e-9 * steps)
+            else:
+                total += 1.5 * seconds_of_matrix(_over_steps(use, steps), "conditioned", True)
     return len(recipe.learning_rate) * total
 
 
@@ -81,6 +85,9 @@ def bytes_per_network(point: Point, recipe: Recipe, sampler: str, itemsize: int,
         total += _entries(count) * itemsize * (2 + arrays_of_state(recipe))
     else:
         for use in count.matrices.values():
+            if is_small(use, recipe.steps):
+                total += 2 * int(use.asked.units) * int(use.asked.columns) * itemsize
+                continue
             asked = _over_steps(use, recipe.steps)
             both = asked.forward + asked.backward
             total += 2 * both * (int(use.asked.units) + int(use.asked.columns)) * itemsize + 40 * both**2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mcnet.programs import sampled
+from mcnet.programs.counted import MatrixCount
 from mcnet.programs.names import Key
 from mcnet.programs.questions import spread
 from mcnet.programs.trace import Trace
@@ -13,6 +14,11 @@ from mcnet.training.matrices import AskedMatrix, BuiltMatrix, TrainedMatrix
 from mcnet.training.model import Model
 from mcnet.training.optimizers import rule
 from mcnet.weights.laws import Array, Ensemble, Layer
+
+
+def is_small(use: MatrixCount, steps: int) -> bool:
+    """Whether a matrix has fewer rows or columns than it is asked questions: it is built, whatever the others are."""
+    return int(min(use.asked.units, use.asked.columns)) <= 2 * use.forward * steps
 
 
 class Networks:
@@ -39,10 +45,10 @@ class Networks:
             variance = law.sigma_w2 * asked.columns / asked.fan  # entries have variance sigma_w2 / fan
             layer = Layer(asked.order, asked.units, asked.columns, law.law, variance, law.sigma_b2)
             factors = model.scaling.factors(key, law, asked.fan)
-            if sampler == "explicit":
+            questions = use.forward * recipe.steps
+            if sampler == "explicit" or is_small(use, recipe.steps):
                 self.matrices[key] = BuiltMatrix(layer, ensemble, factors, rule(recipe))
             else:
-                questions = use.forward * recipe.steps
                 self.matrices[key] = AskedMatrix(layer, ensemble, factors, questions, questions)
 
     def placed(self, x: Array) -> Array:

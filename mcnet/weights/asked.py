@@ -140,7 +140,10 @@ class Rows:
         if self._block is not None and self._own and self._block.shape[1] >= count:
             return
         size = max(count, self._expected, 2 * self.count)
-        grown = self._xp.tile(like[:1, :1, :], (self._networks, size, 1))  # in C order, as a broadcast one is not
+        if self._xp is np:
+            grown = np.empty((self._networks, size, like.shape[2]), like.dtype)
+        else:
+            grown = self._xp.tile(like[:1, :1, :], (self._networks, size, 1))  # in C order, as a broadcast one is not
         if self._block is not None:
             grown[:, : self.count, :] = self._block[:, : self.count, :]
         self._block, self._own = grown, True

@@ -13,6 +13,7 @@ from trained_networks import descended, point, recipe, trainer
 from mcnet.architectures import lookup
 from mcnet.architectures.program import frozen_keys
 from mcnet.backend import get_backend
+from mcnet.training import networks
 from mcnet.training.matrices import AskedMatrix
 from mcnet.training.order import Order
 
@@ -41,6 +42,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_asked_matrices_train_in_the_law_of_built_ones(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     where, rate = CASES[name]
+    monkeypatch.setattr(networks, "is_small", lambda use, steps: False)  # all of them asked
     built = law_of(where, "explicit", rate)
     assert abs(np.median(built[:, 3] - built[:, 0])) > 0.3  # training does something
     assert_same_law(built, law_of(where, "conditioned", rate), name)
