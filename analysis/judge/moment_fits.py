@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from mcnet_analysis.judge.power import Information
 from mcnet_analysis.judge.table import GROWTH, SUPPORT, Row, comparison
-from mcnet_analysis.predict.spectra import SpectralKind, moment_coefficients
+from mcnet_analysis.predict.spectra import SpectralKind, moment_coefficients, weights_of
 from mcnet_analysis.statistics import scaling
 from mcnet_analysis.statistics.distance import LawTable
 from mcnet_analysis.statistics.estimate import Floats, Moments
@@ -182,5 +182,5 @@ def _limit_moments(kind: SpectralKind, setting: Setting, table: LawTable, m: Mom
     q = mean_field.lengths(
         setting.activation, law["sigma_w2"], law["sigma_b2"], float(setting.gram[0, 0]), setting.depth
     )
-    arguments = (setting.activation, law["weights"], law["sigma_w2"], law["sigma_b2"], setting.depth)
+    arguments = (setting.activation, weights_of(setting), law["sigma_w2"], law["sigma_b2"], setting.depth)
     return np.asarray(jacobian.moments(*arguments, m.mean.size - 1, q))

@@ -198,7 +198,8 @@ def _moments_of(tree: xarray.DataTree, setting: Setting, kind: SpectralKind, val
         here = {"point": setting.index, "network": slice(0, setting.networks)}
         found = np.asarray(data[kind.moments].isel(here).transpose("network", "order").values, dtype=np.float64)
         if kind.name == "jacobian":
-            zero = 1.0 - np.asarray(data["jacobian_rank"].isel(here).values) / setting.width
+            size = setting.width if setting.why_no_theory is None else int(data["n_rank"].values[setting.index])
+            zero = 1.0 - np.asarray(data["jacobian_rank"].isel(here).values) / size
             return np.column_stack([found, zero])
         return found
     if values is None:

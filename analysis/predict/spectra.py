@@ -73,8 +73,8 @@ class Laws:
         """The limit of a spectrum at a point."""
         if self.orders and "free-probability" not in self.orders:
             return Prediction(None, "free-probability is not among the theories asked for")
-        if setting.why_no_theory is not None:
-            return Prediction(None, setting.why_no_theory)
+        if (reason := _why_no_law(kind, setting)) is not None:
+            return Prediction(None, reason)
         if not np.isfinite(setting.gram).all():
             return Prediction(None, "the Gram matrix of the inputs is unknown")
         if setting.input_dimension != setting.width:
@@ -82,13 +82,32 @@ class Laws:
         law = setting.law
         ratio = setting.inputs / setting.width if kind.name == "conjugate_kernel" else 0.0
         numbers = (law["sigma_w2"], law["sigma_b2"], law["depth"], law["train_biases"], ratio)
-        key = (kind.name, setting.activation.label, law["weights"], *numbers, float(setting.gram[0, 0]))
+        key = (kind.name, setting.activation.label, weights_of(setting), *numbers, float(setting.gram[0, 0]))
         if key not in self._cache:
             try:
                 self._cache[key] = Prediction(tabulate(kind.law(setting), kind.near), None)
             except ValueError as error:
                 self._cache[key] = Prediction(None, str(error))
         return self._cache[key]
+
+
+def _why_no_law(kind: SpectralKind, setting: Setting) -> str | None:
+    """Why no law is known for an architecture; convolutions have the Jacobian of dense networks."""
+    if setting.law["architecture"] != "convolution" or kind.name != "jacobian" or setting.why_unknown is not None:
+        return setting.why_no_theory
+    if setting.law["normalization"] != "none" or weights_of(setting) not in ("gaussian", "orthogonal"):
+        return "laws of convolutions are those of gaussian and delta-orthogonal weights without normalisation"
+    rows = setting.ensemble.program.rows
+    lengths = np.diagonal(setting.ensemble.gram)[:rows]
+    if not np.allclose(lengths, lengths[0], rtol=1e-9):
+        return "the laws of convolutions are for inputs of one length at all positions"
+    return None
+
+
+def weights_of(setting: Setting) -> str:
+    """The law of the weights of the dense network that has the same spectrum."""
+    weights = str(setting.law["weights"])
+    return "orthogonal" if weights == "delta-orthogonal" else weights
 
 
 def _lengths(setting: Setting) -> Floats:
@@ -101,7 +120,7 @@ def _lengths(setting: Setting) -> Floats:
 def _jacobian(setting: Setting) -> Spectrum:
     """The law of the eigenvalues; of a deep network whose smallest leave the range of a double, from that of log x."""
     law = setting.law
-    arguments = (setting.activation, law["weights"], law["sigma_w2"], law["sigma_b2"], setting.depth)
+    arguments = (setting.activation, weights_of(setting), law["sigma_w2"], law["sigma_b2"], setting.depth)
     q = _lengths(setting)
     log = jacobian.log_spectrum(*arguments, q=q)
     first, second = jacobian.moments(*arguments, 2, q)
@@ -223,7 +242,8 @@ def edge(table: LawTable, setting: Setting) -> Edge | None:
     limit law itself moves by O(M^-1/2), which is more.
     """
     slopes = np.unique(setting.activation.dphi(np.linspace(-3.0, 3.0, 13)))
-    if slopes.size > 1 or setting.law["weights"] != "gaussian" or table.law.atoms:
+    dense = setting.why_no_theory is None
+    if slopes.size > 1 or not dense or setting.law["weights"] != "gaussian" or table.law.atoms:
         return None
     amplitude = edge_amplitude(table)
     scale = (amplitude * setting.width) ** (-2 / 3)

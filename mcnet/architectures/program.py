@@ -15,7 +15,18 @@ from mcnet.programs.counted import Count
 from mcnet.programs.names import INPUT, ProgramError
 from mcnet.programs.parameters import Laws, Network, Parameters
 
-_COMMON = ("width", "depth", "outputs", "activation", "sigma_w2", "sigma_b2", "weights", "readout", "normalization")
+_COMMON = (
+    "width",
+    "depth",
+    "outputs",
+    "activation",
+    "sigma_w2",
+    "sigma_b2",
+    "weights",
+    "readout",
+    "normalization",
+    "parameterization",
+)
 
 LEAST_BATCH = 4
 """Inputs from which on gradients through batch norm have a mean: E 1/sigma^2 is proportional to 1/(T - 3)."""

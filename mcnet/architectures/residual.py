@@ -4,7 +4,8 @@
     two:   u^l = W^l h^(l-1) + b^l,   F = V^l phi(u^l) + c^l
     pre:   x^0 = E x,  x^l = skip x^(l-1) + branch (W^l phi(x^(l-1)) + b^l);  u^l = x^l, h^l = phi(x^l)
 
-E has entries of variance 1/M_0 and no bias; the readout acts on h^depth.
+E has entries of variance 1/M_0 and no bias; the readout acts on h^depth. With ``zero_last`` V begins with zeros (Zhang,
+Dauphin, Ma 2019, arXiv:1901.09321): blocks are skips, and only the ``standard`` parametrisation trains V.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def laws(p: Parameters) -> Mapping[Any, tuple[float, float]]:
     """E has variance 1; V that of the second matrix."""
     if p.block == "pre":
         return {"embedding": (1.0, 0.0)}
-    return {"V": (p.sigma_v2, p.sigma_c2 or 0.0)} if p.block == "two" else {}
+    return {"V": (0.0 if p.zero_last else p.sigma_v2, p.sigma_c2 or 0.0)} if p.block == "two" else {}
 
 
 def check(p: Parameters) -> Sequence[str]:
@@ -71,12 +72,16 @@ def check(p: Parameters) -> Sequence[str]:
             f"skip = {p.skip:g} lets the stream grow by {abs(p.skip):g}^{p.depth}, beyond what float32 holds; "
             "take at most 1 or a smaller depth"
         )
-    if p.block == "two" and p.sigma_v2 is None:
-        wrong.append('block = "two" needs sigma_v2, the variance of its second matrix (0: initialised with zeros)')
+    if p.block == "two" and p.sigma_v2 is None and not p.zero_last:
+        wrong.append('block = "two" needs sigma_v2, the variance of its second matrix, or zero_last = true')
+    if p.zero_last and p.sigma_v2:
+        wrong.append(f"zero_last initialises the second matrix with zeros; sigma_v2 = {p.sigma_v2:g} says otherwise")
+    if p.zero_last and p.get("parameterization") == "ntk" and p.outputs:
+        wrong.append('zero_last with parameterization = "ntk" never trains the second matrix; use "standard"')
     if p.block != "two":
         wrong += [
             f'{name} belongs to block = "two"; this one is "{p.block}"'
-            for name, value in (("sigma_v2", p.sigma_v2), ("sigma_c2", p.sigma_c2))
+            for name, value in (("sigma_v2", p.sigma_v2), ("sigma_c2", p.sigma_c2), ("zero_last", p.zero_last or None))
             if value is not None
         ]
     return wrong
@@ -92,6 +97,10 @@ def _scale_complaint(value: Any) -> str | None:
 
 def _scale(value: Any, p: Parameters) -> float:
     return _SCALES[value](p.depth) if isinstance(value, str) else float(value)
+
+
+def _flag_complaint(value: Any) -> str | None:
+    return None if value is None or isinstance(value, bool) else "must be true or false"
 
 
 def _variance_complaint(value: Any) -> str | None:
@@ -112,6 +121,9 @@ def add() -> None:
             "skip": custom(1.0, f"factor of the skip: {scaling}", _scale_complaint, _scale),
             "branch": custom(1.0, f"factor of the branch: {scaling}", _scale_complaint, _scale),
             "sigma_v2": custom(None, "variance of the second matrix times its fan-in", _variance_complaint),
+            "zero_last": custom(
+                None, "whether the second matrix begins with zeros", _flag_complaint, lambda v, p: bool(v)
+            ),
             "sigma_c2": custom(None, "variance of the bias of the second matrix; 0 if unset", _variance_complaint),
         },
         laws=laws,

@@ -7,7 +7,7 @@ width M cost O(depth k^2 M) and hold O(depth k M) numbers, where building the ma
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,14 @@ EXHAUSTED = 1e-6
 """Coupling to the next vector, in units of the eigenvalue, below which there is none: the rest is rounding."""
 
 MAX_STEPS = 300
+
+
+class Operator(Protocol):
+    """J of N networks, known by its products."""
+
+    def normal_product(self, v: Array) -> Array:
+        """J^T J v: (N, 1, n) -> the same, float64."""
+        ...
 
 
 class JacobianOperator:
@@ -66,8 +74,16 @@ class JacobianOperator:
         return xp.astype(x, xp.float64)
 
 
-def largest(operator: JacobianOperator, point: Point, ensemble: Ensemble) -> Floats:
+def largest(operator: Operator, point: Point, ensemble: Ensemble, columns: int | None = None) -> Floats:
     """The largest eigenvalue of J J^T of each network to a relative :data:`TOLERANCE`, (N,).
+
+    Parameters
+    ----------
+    operator : Operator
+    point : Point
+    ensemble : Ensemble
+    columns : int, optional
+        Of J; default: the components of an input.
 
     Raises
     ------
@@ -85,7 +101,7 @@ def largest(operator: JacobianOperator, point: Point, ensemble: Ensemble) -> Flo
     that the first vector reaches, and the value is taken.
     """
     backend = ensemble.backend
-    xp, size = backend.xp, point.inputs.dimension
+    xp, size = backend.xp, columns or point.inputs.dimension
     v = ensemble.normals(streams.PROBES, 0, 1, size, dtype=xp.float64, first=(0, 0))
     basis = extend(xp, backend.place(np.empty((1, 0, size))), v).basis
     found = np.full(ensemble.count, np.nan)

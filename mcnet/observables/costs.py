@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from mcnet import architectures
 from mcnet.backend import CPU_MEMORY
+from mcnet.observables import program_jacobian
 from mcnet.observables.catalog import OBSERVABLES
 from mcnet.observables.tangent import by_products
 from mcnet.point import Point
@@ -132,6 +133,8 @@ def working_bytes(point: Point, needs: frozenset[str], sampler: str, precision: 
         found = counted.bytes_per_network(sampler, itemsize(precision), has_backward(needs))
         if "vectors" in needs:  # an observable may keep all that it is shown
             found += itemsize(precision) * sum(int(v.rows * v.units) for v in counted.seen.values())
+        if "jacobian" in needs:
+            found += program_jacobian.working_bytes(point, itemsize(precision))
         return found + (kernel_bytes(point) if "tangent" in needs else 0)
     if by_kernel:
         chunk = 0 if point.inputs.kind in ("single", "pair") else 3 * 8 * inputs * min(point.inputs.dimension, 1 << 16)
@@ -195,7 +198,8 @@ def sub_batch(
 def seconds(point: Point, needs: frozenset[str], sampler: str, by_kernel: bool) -> float:
     """Time of one network on one core, within a factor of about 3; near where two samplers cost the same, within 2."""
     if point.is_program:
-        return _count(point, needs).seconds_per_network(sampler, has_backward(needs))
+        spectrum = program_jacobian.seconds(point) if "jacobian" in needs else 0.0
+        return _count(point, needs).seconds_per_network(sampler, has_backward(needs)) + spectrum
     inputs, width, count = point.inputs.count, point.width, questions(point, needs)
     if by_kernel and has_backward(needs):
         eigenvalues = 1e-6 + 1e-9 * inputs**3 if "tangent" in needs and inputs > 2 else 0.0

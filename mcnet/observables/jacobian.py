@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mcnet.observables import histogram
+from mcnet.observables import histogram, program_jacobian
 from mcnet.observables.observable import MOST_MOMENTS, Observable, Options, Values, choice, whole_number
 from mcnet.observables.sample import Sample
 from mcnet.point import Point
@@ -104,10 +105,30 @@ def _counts(options: Options) -> Variable:
     )
 
 
+_OF_PROGRAMS = "J = dh^L/dx of the last seen h at input 0, positions or tokens side by side"
+_RESOLVED_OF_PROGRAMS = (
+    "exactly zero beyond jacobian_rank, where s_i is below 1e-6 s_1 in precision mixed, 1e-12 s_1 in float64"
+)
+
+
 def _variables(point: Point, options: Options) -> tuple[Variable, ...]:
     keep = options.get("keep", "values")
     kept = {"values": (_VALUES,), "histogram": (_counts(options),), "moments": ()}[keep]
-    return (*kept, _MOMENTS, _RANK, _ROUTE)
+    return tuple(_of(point, variable) for variable in (*kept, _MOMENTS, _RANK, _ROUTE))
+
+
+def _of(point: Point, variable: Variable) -> Variable:
+    """A variable as it is defined for the architecture of a point."""
+    if not point.is_program:
+        return variable
+    if variable is _RANK:
+        return replace(variable, definition="singular values that are not zero: above rounding beside the largest")
+    if variable is _ROUTE:
+        return replace(variable, definition="1: SVD")
+    text = variable.definition.replace(_J, _OF_PROGRAMS).replace(_RESOLVED, _RESOLVED_OF_PROGRAMS)
+    text = text.replace("min(M, M_0) of them", "as many as J has rows or columns")
+    mean = variable.normalisation.replace("the M eigenvalues", "all eigenvalues")
+    return replace(variable, definition=text.replace("(1/M) tr", "(1/n) tr"), normalisation=mean)
 
 
 def _evaluate(point: Point, options: Options, sample: Sample) -> tuple[Values, ...]:
@@ -125,7 +146,7 @@ def _evaluate(point: Point, options: Options, sample: Sample) -> tuple[Values, .
         found.append(histogram.counted(np.where(zero, -np.inf, s), edges(options)))
     orders = np.arange(1, options.get("moments", MOMENTS) + 1)
     squares = spectrum.values**2
-    powers = np.stack([(squares**order).sum(1) for order in orders], axis=1) / point.width
+    powers = np.stack([(squares**order).sum(1) for order in orders], axis=1) / program_jacobian.shape(point)[0]
     moments = powers * scale ** (2 * orders)
     moments[(powers > 0.0) & (moments < np.finfo(np.float64).tiny)] = np.nan  # below the range of a double: refused
     found.append(Values(moments, np.ones(moments.shape, bool)))
@@ -143,6 +164,8 @@ def _check(point: Point, options: Options) -> list[str]:
     """Bins of no histogram; moments that leave the range of a double: phi' of a homogeneous phi is known beforehand."""
     if idle := histogram.without_effect(options, options.get("keep") == "histogram", 'keep = "histogram"'):
         return idle
+    if point.is_program:
+        return program_jacobian.complaints(point)
     if not point.activation.homogeneous or point.sigma_w2 == 0.0:
         return []
     slopes = point.activation.dphi(np.array([-1.0, 1.0]))
@@ -163,7 +186,7 @@ def beyond_doubles(point: Point, growth: float, order: int) -> list[str]:
 
 def _sizes(point: Point, options: Options) -> dict[str, int]:
     return {
-        "rank": min(point.width, point.inputs.dimension),
+        "rank": min(program_jacobian.shape(point)),
         "order": options.get("moments", MOMENTS),
         "bin": options.get("bins", BINS) + 2,
     }
@@ -201,8 +224,8 @@ OBSERVABLES = {
         options={},
         samplers=("conditioned", "explicit"),
         needs=frozenset({"signal", "jacobian_top"}),
-        variables=lambda point, options: (_LARGEST,),
-        check=lambda point, options: [],
+        variables=lambda point, options: (_of(point, _LARGEST),),
+        check=lambda point, options: program_jacobian.complaints(point),
         evaluate=_largest,
         sizes=lambda point, options: {},
     ),

@@ -158,7 +158,7 @@ class Observable:
         return [f'it is read off dense networks, not off "{kind}"']
 
 
-PROGRAMS = frozenset({"signal", "errors", "tangent", "vectors", "batch", "trace"})
+PROGRAMS = frozenset({"signal", "errors", "tangent", "vectors", "batch", "trace", "jacobian", "jacobian_top"})
 """Needs that every architecture meets."""
 
 

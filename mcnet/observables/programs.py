@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mcnet import architectures, streams
 from mcnet.networks import inputs, tangent
+from mcnet.observables import program_jacobian
 from mcnet.observables.observable import Collector, TraceReader
 from mcnet.observables.rows import layers_seen, row_axes
 from mcnet.observables.sample import Sample
@@ -38,7 +39,7 @@ def draw(
     """The networks of an ensemble; parameters as :func:`mcnet.observables.sample.draw`."""
     program, backend = architectures.of(point), ensemble.backend
     backward = bool(needs & {"errors", "tangent"})
-    batch = "batch" in needs
+    batch, jacobian = "batch" in needs, bool(needs & {"jacobian", "jacobian_top"})
     x = inputs.differences(point, seed, ensemble.start, ensemble.stop, backend, program.rows)
     trace = sampled.run(
         program.network,
@@ -48,7 +49,7 @@ def draw(
         tuple(program.axes)[1:],
         ensemble,
         sampler,
-        backward=backward or batch or "trace" in needs,
+        backward=backward or batch or jacobian or "trace" in needs,
         keep=keep,
         observe=partial(_show, collected, ensemble) if collected and "vectors" in needs else None,
     )
@@ -57,6 +58,7 @@ def draw(
             collector.read(trace)
     own = np.zeros(ensemble.count, bool)
     sample = Sample(backend, _grams(trace, "u", point), _grams(trace, "h", point), own, collected=collected or {})
+    sample = replace(sample, **program_jacobian.found(point, trace, needs))
     if batch:
         sample = _with_batch(point, sample, trace)
     if not backward:

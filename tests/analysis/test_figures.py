@@ -23,6 +23,7 @@ TINY: dict[str, tuple[str, ...]] = {
                         "sampling.networks=12"),
     "conjugate_kernel": ("inputs.count=24", "sweep.width=[24]", "sweep.depth=[1, 2]", "sampling.networks=12"),
     "conv_depth_scales": ("network.depth=6", "sweep.width=[16, 32]", "sampling.networks=200"),
+    "delta_orthogonal_isometry": ("sweep.depth=[2, 4]", "sweep.width=[8, 16]", "sampling.networks=12"),
     "dynamical_isometry": ("sweep.depth=[2, 4]", "sweep.width=[20, 40]", "sampling.networks=12"),
     "edge_fluctuations": ("sweep.width=[20, 40, 80]", "sampling.networks=40"),
     "fim_lambda_max": ("inputs.count=12", "sweep.width=[16, 32, 64]", "sampling.networks=40"),

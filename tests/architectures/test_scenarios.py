@@ -131,3 +131,10 @@ def test_a_required_key_must_be_given() -> None:
         load(study(architecture="needy"))
     assert load(study({"skip": 1.0}, architecture="needy")).points()
     assert load(study(sweep={"skip": [0.5, 1.0]}, architecture="needy")).points()
+
+
+def test_a_zero_last_matrix_is_not_trained_in_the_ntk_parametrisation() -> None:
+    blocks = {"block": "two", "zero_last": True}
+    assert load(study(blocks, architecture="residual")).points()
+    with pytest.raises(ScenarioError, match=r'"ntk" never trains the second matrix; use "standard"'):
+        load(study({**blocks, "parameterization": "ntk"}, architecture="residual")).points()

@@ -87,6 +87,9 @@ def test_asked_networks_have_the_law_of_built_ones(case: zoo.Case) -> None:
         ("residual", {"block": "three"}, 'must be one of "post", "pre", "two"'),
         ("residual", {"block": "two", "sigma_v2": -1.0}, "at least 0"),
         ("convolution", {}, '"positions" is missing'),
+        ("residual", {"zero_last": True}, 'zero_last belongs to block = "two"'),
+        ("residual", {"block": "two", "zero_last": True, "sigma_v2": 1.0}, "sigma_v2 = 1 says otherwise"),
+        ("residual", {"block": "two", "zero_last": "yes"}, "must be true or false"),
         ("convolution", {"positions": 8, "kernel": 4}, "odd number of taps"),
         ("convolution", {"positions": 3, "kernel": 5}, "larger than the grid"),
         ("convolution", {"positions": 4, "taps": [0.5, 0.6, -0.1]}, "none negative"),
@@ -106,6 +109,23 @@ def test_asked_networks_have_the_law_of_built_ones(case: zoo.Case) -> None:
 def test_what_is_refused(name: str, given: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ProgramError, match=sentence):
         zoo.shipped(name, **given)
+
+
+@pytest.mark.parametrize("sampler", ["conditioned", "explicit"])
+def test_networks_with_a_zero_last_matrix_are_skips(sampler: str) -> None:
+    """Zhang, Dauphin, Ma 2019: h^L = a^L x, no gradient reaches W, and the kernel is that of readout and V alone."""
+    case = zoo.shipped("residual", block="two", zero_last=True, skip=0.9, branch=0.7, inputs=1)
+    p = zoo.parameters(case)
+    trace = zoo.run(case, sampler, 2, precision="float64")
+    found, depth, width = trace.backward(Parameterization("standard", False)), p.depth, p.width
+    start, end = (trace.gram(("h", layer))[:, 0, 0] for layer in (0, depth))
+    np.testing.assert_allclose(end, 0.9 ** (2 * depth) * start * np.ones(2), rtol=1e-12)
+    assert all(abs(found.lengths["u", layer]).max() == 0.0 for layer in range(1, depth + 1))
+    theta = width * end  # of the readout; a block adds s^2 |D|^2 (M Phi), D = a^(L - l) w
+    for layer in range(1, depth + 1):
+        features = (np.tanh(trace.vector(("u", layer)).value) ** 2).sum(axis=(1, 2, 3))
+        theta = theta + 0.7**2 * 0.9 ** (2 * (depth - layer)) * found.lengths["h", depth][:, 0, 0] * features
+    np.testing.assert_allclose(found.kernel[:, 0, 0], theta, rtol=1e-9)
 
 
 def test_a_stream_needs_inputs_of_its_width() -> None:
