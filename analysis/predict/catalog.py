@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 
 import numpy as np
 from mcnet_analysis.predict import registered
@@ -46,9 +47,10 @@ def predict(theory: Theory, setting: Setting, columns: Sequence[Column]) -> Pred
     table, errors = np.full((6, len(columns)), np.nan), np.zeros((3, len(columns)))
     table[3:5], table[5] = 0.0, np.inf
     reasons: list[str] = []
+    why_no_limit = cache(lambda ours: theory.why_no_limit(setting) if ours else theory.why_nothing(setting))
     for j, column in enumerate(columns):
         ours = setting.why_no_theory is None and column.observable in _OWN
-        no_limit = theory.why_no_limit(setting) if ours else theory.why_nothing(setting)
+        no_limit = why_no_limit(ours)
         reasons.append(no_limit or no_coefficients or "")
         if no_limit is not None:
             continue

@@ -137,7 +137,7 @@ class Theory:
         if (reason := self.why_nothing(setting)) is not None:
             return reason
         try:  # kept, and asked for again anyway
-            self.coefficients(setting, (0, 1) if setting.inputs > 1 else (0,))
+            dense.signal(setting.ensemble, (0, 1) if setting.inputs > 1 else (0,))
         except ValueError as error:
             return str(error)
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache, partial
 from operator import itemgetter
@@ -14,6 +14,7 @@ import numpy as np
 from mcnet import architectures, plugins, predictions
 from mcnet.activations.table import Activation
 from mcnet.commands.coordinates import coordinates, varying
+from mcnet.commands.fixed_points import Variances, fixed_point, fixed_points
 from mcnet.commands.text import table
 from mcnet.point import Point
 from mcnet.progress import counted
@@ -22,7 +23,6 @@ from mcnet.scenario.loading import load
 from mcnet.theory import fisher, jacobian, mean_field
 from mcnet.theory.free.spectrum import Spectrum
 
-_CRITICAL = 1e-6
 _ZERO = 1e-12  # rounding of a coefficient that vanishes
 _INPUTS = ("inputs", "q0", "c0", "outputs")
 
@@ -41,16 +41,21 @@ def predict(scenario: str, overrides: Sequence[str], plugin_names: Sequence[str]
     study = load(scenario, overrides)
     request, orders = study.request(), study.analyze.theory
     expanded = not orders or "1/M" in orders
+    points = study.points()
+    known = fixed_points(points)
     return {
         "title": study.title,
-        "points": [of_point(point, request, expanded) for point in counted(study.points(), "points", quiet)],
+        "points": [of_point(point, request, expanded, known) for point in counted(points, "points", quiet)],
     }
 
 
-def of_point(point: Point, request: Request, expanded: bool = True) -> dict[str, Any]:
+def of_point(
+    point: Point, request: Request, expanded: bool = True, known: Mapping[Variances, dict[str, Any]] | None = None
+) -> dict[str, Any]:
     """Predictions for one point, an entry of ``points``.
 
-    ``expanded``: whether terms of order 1/M are wanted of programs, where they may take long.
+    ``expanded``: whether terms of order 1/M are wanted of programs, where they may take long; ``known``: fixed points
+    that need not be found again.
     """
     result: dict[str, Any] = {"point": coordinates(point)}
     if point.is_program:
@@ -63,7 +68,8 @@ def of_point(point: Point, request: Request, expanded: bool = True) -> dict[str,
         except ValueError as error:
             notes.append(f"{name.replace('_', ' ')}: {error}")
 
-    add("mean_field", lambda: fixed_point(point.activation, point.sigma_w2, point.sigma_b2))
+    variances = (point.activation, point.sigma_w2, point.sigma_b2)
+    add("mean_field", lambda: (known or {}).get(variances) or fixed_point(*variances))
     if {"q_tilde", "chi"} & request.measures.keys():
         add("gradients", lambda: _gradients(point))
     found = _finite_width(point, request, expanded)
@@ -184,22 +190,6 @@ def _gradients(point: Point) -> dict[str, Any]:
         point.activation, point.sigma_w2, point.sigma_b2, _length(point), point.depth, point.outputs is not None
     )
     return {"q_tilde": norms.tolist(), "chi": (norms[:-1] / norms[1:]).tolist()}
-
-
-@cache
-def fixed_point(activation: Activation, sigma_w2: float, sigma_b2: float) -> dict[str, Any]:
-    """Fixed points of length and correlation, the slope chi_1, the depth scales and the phase."""
-    slope = mean_field.chi_1(activation, sigma_w2, sigma_b2)
-    xi_q, xi_c = mean_field.depth_scales(activation, sigma_w2, sigma_b2)
-    phase = "critical" if abs(slope - 1) < _CRITICAL else "ordered" if slope < 1 else "chaotic"
-    return {
-        "q_star": mean_field.fixed_length(activation, sigma_w2, sigma_b2),
-        "c_star": mean_field.fixed_correlation(activation, sigma_w2, sigma_b2),
-        "chi_1": slope,
-        "xi_q": xi_q,
-        "xi_c": xi_c,
-        "phase": phase,
-    }
 
 
 def _gram(point: Point) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from mcnet.point import Point
 from mcnet.predictions.ensemble import Ensemble
 from mcnet.predictions.registry import Curve, Predictor, Unknown, register
 from mcnet.theory import finite_width
-from mcnet.theory.finite_width import Coefficients
+from mcnet.theory.finite_width import Coefficients, Signal
 
 Floats = NDArray[np.float64]
 
@@ -26,40 +27,75 @@ Floats = NDArray[np.float64]
 def coefficients(ensemble: Ensemble, inputs: tuple[int, ...]) -> Coefficients:
     """Limits and 1/M coefficients for one input or a pair."""
     point = ensemble.point
-    gram = ensemble.gram[np.ix_(inputs, inputs)]
+    return _coefficients(
+        _gram(ensemble, inputs), _law(point), point.parameterization, point.train_biases, *_top(ensemble)
+    )
+
+
+def signal(ensemble: Ensemble, inputs: tuple[int, ...]) -> Signal:
+    """The same of lengths and correlations alone: with the backward pass where there are outputs, which ask for it."""
+    if ensemble.point.outputs:
+        c = coefficients(ensemble, inputs)
+        return Signal(*(getattr(c, name) for name in Signal._fields))
+    return _signal(_gram(ensemble, inputs), _law(ensemble.point), *_top(ensemble))
+
+
+def _of_one(ensemble: Ensemble, inputs: tuple[int, ...]) -> tuple[Signal, int]:
+    """A signal that says all of an input, and which of its inputs that is.
+
+    Of two inputs that of the pair: their correlation needs it anyway.
+    """
+    if inputs[0] < 2 and ensemble.point.inputs.count == 2:
+        try:
+            return signal(ensemble, (0, 1)), inputs[0]
+        except ValueError:  # of the pair, maybe not of the input
+            pass
+    return signal(ensemble, inputs), 0
+
+
+class _Law(NamedTuple):
+    activation: Activation
+    weights: str
+    sigma_w2: float
+    sigma_b2: float
+    depth: int
+
+
+def _law(point: Point) -> _Law:
+    weights = "orthogonal" if point.weights == "orthogonal" else "gaussian"
+    return _Law(point.activation, weights, point.sigma_w2, point.sigma_b2, point.depth)
+
+
+def _gram(ensemble: Ensemble, inputs: tuple[int, ...]) -> bytes:
+    return ensemble.gram[np.ix_(inputs, inputs)].tobytes()
+
+
+def _top(ensemble: Ensemble) -> tuple[bool, float]:
+    """Whether inputs are fixed, and M_0/M where it matters."""
+    point = ensemble.point
     matters = ensemble.fluctuating or point.weights != "gaussian"
     matters = matters or (bool(point.outputs) and point.parameterization == "standard")  # alpha_1 = M_0
-    return _coefficients(
-        gram.tobytes(),
-        point.activation,
-        "orthogonal" if point.weights == "orthogonal" else "gaussian",
-        point.sigma_w2,
-        point.sigma_b2,
-        point.depth,
-        point.parameterization,
-        point.train_biases,
-        not ensemble.fluctuating,
-        point.inputs.dimension / point.width if matters else 1.0,
-    )
+    return not ensemble.fluctuating, point.inputs.dimension / point.width if matters else 1.0
 
 
 @lru_cache(maxsize=4096)
 def _coefficients(
-    gram: bytes,
-    activation: Activation,
-    weights: str,
-    sigma_w2: float,
-    sigma_b2: float,
-    depth: int,
-    parameterization: str,
-    train_biases: bool,
-    fixed_inputs: bool,
-    ratio: float,
+    gram: bytes, law: _Law, parameterization: str, train_biases: bool, fixed_inputs: bool, ratio: float
 ) -> Coefficients:
-    entries = np.frombuffer(gram)
-    size = math.isqrt(entries.size)
-    law = (activation, weights, sigma_w2, sigma_b2, depth, parameterization, train_biases, fixed_inputs)
-    return finite_width.coefficients(entries.reshape(size, size), *law, input_over_width=ratio)
+    return finite_width.coefficients(
+        _square(gram), *law, parameterization, train_biases, fixed_inputs, input_over_width=ratio
+    )
+
+
+@lru_cache(maxsize=4096)
+def _signal(gram: bytes, law: _Law, fixed_inputs: bool, ratio: float) -> Signal:
+    return finite_width.signal(_square(gram), *law, fixed_inputs, input_over_width=ratio)
+
+
+def _square(entries: bytes) -> Floats:
+    flat = np.frombuffer(entries)
+    size = math.isqrt(flat.size)
+    return flat.reshape(size, size)
 
 
 def why_no_coefficients(point: Point) -> str:
@@ -90,19 +126,19 @@ def homogeneous_slope(ensemble: Ensemble) -> float | None:
 
 
 def _q(ensemble: Ensemble, inputs: tuple[int, ...]) -> Curve:
-    c = coefficients(ensemble, inputs)
-    limit, a1, v1 = (_layers(x[:, 0, 0], 1) for x in (c.q_limit, c.q_mean, c.q_variance))
+    c, a = _of_one(ensemble, inputs)
+    limit, a1, v1 = (_layers(x[:, a, a], 1) for x in (c.q_limit, c.q_mean, c.q_variance))
     return Curve(limit, a1, v1, _exact_mean(ensemble, a1), _exact_first(ensemble, a1))
 
 
 def _q_hat(ensemble: Ensemble, inputs: tuple[int, ...]) -> Curve:
-    c = coefficients(ensemble, inputs)
-    limit, a1, v1 = (x[:, 0, 0] for x in (c.q_hat_limit, c.q_hat_mean, c.q_hat_variance))
+    c, a = _of_one(ensemble, inputs)
+    limit, a1, v1 = (x[:, a, a] for x in (c.q_hat_limit, c.q_hat_mean, c.q_hat_variance))
     return Curve(limit, a1, v1, _exact_mean(ensemble, a1), _exact_first(ensemble, a1))
 
 
 def _c(ensemble: Ensemble, inputs: tuple[int, ...]) -> Curve:
-    c = coefficients(ensemble, inputs)
+    c = signal(ensemble, inputs)
     assert c.c_limit is not None
     assert c.c_mean is not None
     assert c.c_variance is not None

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,11 +20,26 @@ from mcnet import activations
 from mcnet.activations.table import Activation
 from mcnet.theory import tangent
 from mcnet.theory.expansion.backward import backward_chain, backward_limits, fill_backward_noise, tangent_kernel
-from mcnet.theory.expansion.forward import correlation_statistics, forward_chain
+from mcnet.theory.expansion.forward import Chain, correlation_statistics, forward_chain
 from mcnet.theory.expansion.pair_law import Array, from_basis, to_matrix, to_pairs
 
 MIXING = 32.0
 """Width times the mean square turn of an eigenvector beyond which 1/M says nothing of its eigenvalue below M = 100."""
+
+
+class Signal(NamedTuple):
+    """The forward part of :class:`Coefficients`, which costs half of the whole; attributes as there."""
+
+    q_hat_limit: Array
+    q_hat_mean: Array
+    q_hat_variance: Array
+    q_hat_covariance: Array
+    q_limit: Array
+    q_mean: Array
+    q_variance: Array
+    c_limit: Array | None
+    c_mean: Array | None
+    c_variance: Array | None
 
 
 @dataclass(frozen=True)
@@ -80,6 +95,50 @@ class Coefficients:
     output_kurtosis: Array
     lambda_max_limit: float | None
     lambda_max_mean: float | None
+
+
+def signal(
+    gram: ArrayLike,
+    activation: str | Mapping[str, Any] | Activation,
+    weights: str,
+    sigma_w2: float,
+    sigma_b2: float,
+    depth: int,
+    fixed_inputs: bool = True,
+    *,
+    input_over_width: float = 1.0,
+) -> Signal:
+    """What :func:`coefficients` says of lengths and correlations, without the backward pass; parameters as there."""
+    phi, covariance = activations.get(activation), _checked_gram(gram)
+    _check(weights, sigma_w2, sigma_b2, depth, input_over_width)
+    haar = weights == "orthogonal"
+    return _signal(forward_chain(covariance, phi, haar, sigma_w2, sigma_b2, depth, fixed_inputs, input_over_width))
+
+
+def _signal(chain: Chain) -> Signal:
+    hidden, inputs = chain.layers, chain.inputs
+    to_inputs = from_basis(inputs)  # (P, P)
+    layers = range(len(hidden) + 1)
+    stacked = np.stack([to_inputs @ chain.k_response(layer) for layer in layers])  # (depth + 1, P, noises)
+    flat = stacked.reshape(-1, stacked.shape[2])
+    covariance = (flat @ chain.noise @ flat.T).reshape(2 * stacked.shape[:2])  # [l, a, k, b]
+    c = np.array([correlation_statistics(layer) for layer in hidden]) if inputs == 2 else None
+    return Signal(
+        q_hat_limit=_matrices([to_inputs @ to_pairs(chain.k(layer)) for layer in layers]),
+        q_hat_mean=_matrices([to_inputs @ chain.k_shift(layer) for layer in layers]),
+        q_hat_variance=_matrices([np.diagonal(covariance[layer, :, layer, :]) for layer in layers]),
+        q_hat_covariance=covariance,
+        q_limit=_matrices([to_inputs @ to_pairs(layer.s) for layer in hidden]),
+        q_mean=_matrices([to_inputs @ layer.q_shift for layer in hidden]),
+        q_variance=_matrices([np.diagonal(to_inputs @ layer.q_covariance @ to_inputs.T) for layer in hidden]),
+        c_limit=None if c is None else c[:, 0],
+        c_mean=None if c is None else c[:, 1],
+        c_variance=None if c is None else c[:, 2],
+    )
+
+
+def _matrices(vectors: list[Array]) -> Array:
+    return to_matrix(np.array(vectors))  # (..., T, T)
 
 
 def coefficients(
@@ -156,38 +215,18 @@ def coefficients(
     errors = backward_chain(chain, sigma_w2, sigma_b2, gradient_independence)
     kernel = tangent_kernel(chain, errors, sigma_w2, alpha, beta, beta_shift)
 
-    inputs = chain.inputs
-    to_inputs = from_basis(inputs)  # (P, P)
-
-    def matrices(vectors: list[Array]) -> Array:
-        return to_matrix(np.array(vectors))  # (..., T, T)
-
     def variances(responses: list[Array]) -> Array:
-        return matrices([(r @ chain.noise * r).sum(axis=1) for r in responses])
+        return _matrices([(r @ chain.noise * r).sum(axis=1) for r in responses])
 
-    hidden = chain.layers
-    k_responses = [to_inputs @ chain.k_response(layer) for layer in range(depth + 1)]
-    stacked = np.stack(k_responses)  # (depth + 1, P, noises)
-    q_hat_covariance = np.einsum("lan,nm,kbm->lakb", stacked, chain.noise, stacked, optimize=True)
-    q_hat_limit = matrices([to_inputs @ to_pairs(chain.k(layer)) for layer in range(depth + 1)])
-    c_statistics = np.array([correlation_statistics(layer) for layer in hidden]) if inputs == 2 else None
+    forward = _signal(chain)
     ntk_covariance = kernel.response @ chain.noise @ kernel.response.T
     top_limit, top_mean = _largest_eigenvalue(kernel.limit, kernel.shift, ntk_covariance)
-    output_squares = sigma_w2 * np.diagonal(q_hat_limit[-1]) + sigma_b2
-    last = q_hat_covariance[-1, :, -1, :]
+    output_squares = sigma_w2 * np.diagonal(forward.q_hat_limit[-1]) + sigma_b2
+    last = forward.q_hat_covariance[-1, :, -1, :]
     return Coefficients(
-        q_hat_limit=q_hat_limit,
-        q_hat_mean=matrices([to_inputs @ chain.k_shift(layer) for layer in range(depth + 1)]),
-        q_hat_variance=matrices([np.diagonal(q_hat_covariance[layer, :, layer, :]) for layer in range(depth + 1)]),
-        q_hat_covariance=q_hat_covariance,
-        q_limit=matrices([to_inputs @ to_pairs(layer.s) for layer in hidden]),
-        q_mean=matrices([to_inputs @ layer.q_shift for layer in hidden]),
-        q_variance=matrices([np.diagonal(to_inputs @ layer.q_covariance @ to_inputs.T) for layer in hidden]),
-        c_limit=None if c_statistics is None else c_statistics[:, 0],
-        c_mean=None if c_statistics is None else c_statistics[:, 1],
-        c_variance=None if c_statistics is None else c_statistics[:, 2],
-        q_tilde_limit=matrices([error.b for error in errors[:-1]]),
-        q_tilde_mean=matrices([error.shift for error in errors[:-1]]),
+        **forward._asdict(),
+        q_tilde_limit=_matrices([error.b for error in errors[:-1]]),
+        q_tilde_mean=_matrices([error.shift for error in errors[:-1]]),
         q_tilde_variance=variances([error.response for error in errors[:-1]]),
         ntk_limit=to_matrix(kernel.limit),
         ntk_mean=to_matrix(kernel.shift),

@@ -138,7 +138,7 @@ def forward_chain(
             fresh = fresh - jacobian @ wishart @ jacobian.T
             q_noise = q_noise - wishart
             second = second - wishart
-        both = sigma_w2 * (jacobian @ shift) + 0.5 * np.einsum("fab,ab->f", hessian, second)  # (2 P,)
+        both = sigma_w2 * (jacobian @ shift) + 0.5 * (hessian.reshape(2 * count, -1) @ second.ravel())  # (2 P,)
         both_response = sigma_w2 * (jacobian @ response)  # (2 P, noises)
         own = np.concatenate([np.arange(noises)[place] for place in slots(inputs, layer)[:2]])
         noise[np.ix_(own, own)] = fresh

@@ -151,7 +151,7 @@ def _derivatives(hermite: Array, dual: Array) -> tuple[Array, Array]:
             for a, b in index
         ]
     )  # (P, r, r)
-    jacobian = 0.5 * np.einsum("fij,aij->fa", two, moves)
     flat = moves.reshape(len(index), rank * rank)
+    jacobian = 0.5 * (two.reshape(features, rank * rank) @ flat.T)
     hessian = 0.25 * (flat @ four.reshape(features, rank * rank, rank * rank) @ flat.T)
     return jacobian, hessian
