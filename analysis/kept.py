@@ -13,7 +13,7 @@ import importlib
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,10 @@ NAME = "analysis.npz"
 MAX_BYTES = 2**30
 _ROOMS = ("mcnet_analysis.", "mcnet.theory.free.")
 """Modules whose classes may be built."""
+
+_SCALARS = {type(None), bool, int, float, str}
+_MANY = 8
+"""Rows from which they are written column by column."""
 
 _DROPPED = {(Moments, "covariance"), (PointSpectrum, "values")}
 """Fields that no figure or table needs, or that are read from the dataset again."""
@@ -103,19 +107,42 @@ class _Writer:
             return {"activation": value.label}
         if isinstance(value, SpectralKind):
             return {"kind": value.name}
-        if isinstance(value, Mapping):
-            return {"items": [[self.plain(k), self.plain(v)] for k, v in value.items()]}
+        if isinstance(value, Mapping):  # those of a table of rows have no number
+            return self._again(value) or {"items": [[self.plain(k), self.plain(v)] for k, v in value.items()]}
         if dataclasses.is_dataclass(value) or hasattr(value, "_fields"):
             return self._object(value)
         if isinstance(value, list | tuple):
-            return {type(value).__name__: [self.plain(item) for item in value]}
+            return {type(value).__name__: self._items(value)}
         raise TypeError(f"{type(value).__name__}: cannot be kept")
 
-    def _object(self, value: Any) -> dict[str, Any]:
+    def _items(self, values: Sequence[Any]) -> list[Any] | dict[str, Any]:
+        """Elements one by one; of equal kind column by column: an analysis has tens of thousands of rows."""
+        kinds = set(map(type, values))
+        if kinds <= _SCALARS:
+            return {"flat": list(values)}
+        if len(values) >= _MANY and kinds == {dict}:
+            names = list(values[0])
+            if names and all(list(row) == names for row in values):
+                return {"rows": [names, [self._column([row[name] for row in values]) for name in names], len(values)]}
+        return [self.plain(item) for item in values]
+
+    def _column(self, values: list[Any]) -> Any:
+        first = values[0]
+        if all(value is first for value in values):
+            return {"same": self.plain(first)}
+        return self._items([value.item() if isinstance(value, np.generic) else value for value in values])
+
+    def _again(self, value: Any) -> dict[str, Any] | None:
+        """The number of what has been written before; None, and a number, for what has not."""
         if id(value) in self._numbers:
             return {"again": self._numbers[id(value)]}
         self._numbers[id(value)] = len(self._numbers)
         self._alive.append(value)
+        return None
+
+    def _object(self, value: Any) -> dict[str, Any]:
+        if again := self._again(value):
+            return again
         kind = type(value)
         names = _names(kind)
         parts = [None if (kind, name) in _DROPPED else self.plain(getattr(value, name)) for name in names]
@@ -145,16 +172,34 @@ class _Reader:
         if what == "kind":
             return next(kind for kind in KINDS if kind.name == content)
         if what == "items":
-            return {self.value(k): self.value(v) for k, v in content}
+            place = self._place()
+            made = self._made[place] = {self.value(k): self.value(v) for k, v in content}
+            return made
         if what == "list":
-            return [self.value(item) for item in content]
+            return self._items(content)
         if what == "tuple":
-            return tuple(self.value(item) for item in content)
+            return tuple(self._items(content))
         if what == "again":
             return self._made[int(content)]
         if what == "class":
             return self._object(content, more[0][1])
         raise ValueError(f"{what}: is not known")
+
+    def _items(self, content: Any) -> list[Any]:
+        if isinstance(content, list):
+            return [self.value(item) for item in content]
+        if "flat" in content:
+            return list(content["flat"])
+        names, columns, count = content["rows"]
+        values = [
+            [self.value(column["same"])] * count if "same" in column else self._items(column) for column in columns
+        ]
+        return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
+
+    def _place(self) -> int:
+        """The next number; it is taken before the parts have theirs, as they were written."""
+        self._made.append(None)
+        return len(self._made) - 1
 
     def _object(self, name: str, parts: Any) -> Any:
         module, _, qualified = name.partition(":")
@@ -163,8 +208,7 @@ class _Reader:
         kind = getattr(importlib.import_module(module), qualified)
         if not isinstance(kind, type) or not (dataclasses.is_dataclass(kind) or hasattr(kind, "_fields")):
             raise ValueError(f"{name}: is no class of an analysis")
-        place = len(self._made)
-        self._made.append(None)  # numbered before its parts, as it was written
+        place = self._place()
         given = {field: self.value(part) for field, part in zip(_names(kind), parts, strict=True)}
         if kind is Moments:
             given["covariance"] = np.empty((0, 0))

@@ -331,10 +331,11 @@ def thinned(depth: int, most: int = MAX_LAYERS) -> list[int]:
 
 def _measured(tree: xarray.DataTree, sources: Sequence[Source]) -> Iterator[tuple[Source, Any]]:
     """Sources that the dataset has, with their variables (point, network, ...)."""
+    present = {name: tree[name].to_dataset() for name in {source.group for source in sources} & set(tree.children)}
     for source in sources:
-        if source.group not in tree.children or source.variable not in tree[source.group].to_dataset():
+        if source.group not in present or source.variable not in present[source.group]:
             continue
-        variable = tree[source.group].to_dataset()[source.variable]
+        variable = present[source.group][source.variable]
         if all(place < variable.sizes[dim] for dim, place in source.at):
             yield source, variable
 

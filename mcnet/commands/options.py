@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -25,6 +26,19 @@ def as_json(function: Function) -> Function:
 def quiet(function: Function) -> Function:
     """``--quiet``."""
     return click.option("--quiet", is_flag=True, help="Print nothing but errors.")(function)
+
+
+def one_thread(function: Function) -> Function:
+    """Small matrices one after the other: more threads wait for each other, and the last bits depend on them."""
+
+    @functools.wraps(function)
+    def alone(*arguments: Any, **given: Any) -> Any:
+        from mcnet.backend import one_thread
+
+        with one_thread():
+            return function(*arguments, **given)
+
+    return cast(Function, alone)
 
 
 def study(function: Function) -> Function:

@@ -211,6 +211,7 @@ def inspect(directory: Path, point: str | None, variable: str | None, layer: int
 @options.quiet
 @options.as_json
 @options.debug
+@options.one_thread
 def analyze(directory: Path, as_csv: bool, latex: bool, out: Path | None, quiet: bool, as_json: bool) -> None:
     """Fit and compare with theory.
 
@@ -240,6 +241,7 @@ def analyze(directory: Path, as_csv: bool, latex: bool, out: Path | None, quiet:
 @options.results
 @options.quiet
 @options.debug
+@options.one_thread
 def report(directory: Path, figures: str | None, out: Path | None, quiet: bool) -> None:
     """Write report.html: figures and numbers.
 

@@ -54,6 +54,7 @@ def check(scenario: str, overrides: tuple[str, ...], plugins: tuple[str, ...], a
 @options.study
 @options.as_json
 @options.debug
+@options.one_thread
 def theory(scenario: str, overrides: tuple[str, ...], plugins: tuple[str, ...], as_json: bool) -> None:
     """What theory predicts, without sampling.
 
