@@ -46,6 +46,7 @@ FRESH = {"kind": "gaussian", "count": 20, "fresh": True}
 VECTORS = {"kind": "values", "values": (np.random.default_rng(12).normal(size=(12, 20)) + 0.4).tolist()}
 
 MOMENTS = {"keep": "moments", "moments": 2}
+LAST = {"jacobian": MOMENTS}, "jacobian_moment"
 
 
 class Kind(NamedTuple):
@@ -58,6 +59,8 @@ class Kind(NamedTuple):
     networks: int
     measures: Mapping[str, Any]
     spoiled: str
+    spectra: tuple[str, ...] = ()
+    """Theories of spectra; all if none is named."""
 
     def tree(self, seed: int) -> Any:
         """Its networks at a seed."""
@@ -86,8 +89,9 @@ KINDS = (
     Kind("Fisher matrix, 20 fresh inputs", FISHER, FRESH, (32, 64, 128), 400, {"fim": {}}, "fim_lambda_max"),
     Kind("Fisher matrix, 12 vectors of R^20", FISHER, VECTORS, (32, 64, 128), 800, {"fim": {}}, "fim_lambda_max"),
     Kind("Fisher matrix, two outputs", TWO, PAIR, (32, 64, 128), 400, {"ntk": {"blocks": "all"}, "fim": {}}, "ntk"),
-    Kind("Jacobian, relu, orthogonal", SHARP, SINGLE, (30, 60), 300, {"jacobian": MOMENTS}, "jacobian_moment"),
-    Kind("Jacobian, tanh, limits", SHORT, FIXED, (30, 60, 120), 150, {"jacobian": MOMENTS}, "jacobian_moment"),
+    Kind("Jacobian, relu, orthogonal", SHARP, SINGLE, (30, 60), 300, *LAST),
+    Kind("Jacobian, tanh, limits", SHORT, FIXED, (30, 60, 120), 150, *LAST, ("free-probability",)),
+    Kind("Jacobian, tanh, a1 and v1", SHORT, FIXED, (32, 64, 96), 500, *LAST),
 )
 
 
@@ -102,7 +106,7 @@ def spoil(tree: Any, observable: str, share: float) -> Any:
 
 def of_kind(kind: Kind, studies: int) -> Row:
     """A row of the table."""
-    predictions = Theory(), Laws(())
+    predictions = Theory(), Laws(kind.spectra)
     p_values: list[float] = []
     seen: list[bool] = []
     shares: list[float] = []

@@ -30,7 +30,13 @@ _MOMENTS_HEAD = [
     ("z", False),
 ]
 
-_SPECTRAL = ("jacobian_moment", "jacobian_zero", "conditional_fim_moment", "conjugate_kernel_moment")
+_SPECTRAL = (
+    "jacobian_moment",
+    "jacobian_zero",
+    "jacobian_product",
+    "conditional_fim_moment",
+    "conjugate_kernel_moment",
+)
 
 
 def spectrum_table(found: Sequence[FamilySpectra], most: int) -> list[Row]:
@@ -89,7 +95,8 @@ def moment_table(families: Sequence[Judged], most: int) -> list[Row]:
         return []
     caption = (
         "Moments of the eigenvalues. Order exact: at this width, to all orders in 1/M (relu, leaky-relu and linear "
-        "networks); 1/M: coefficients of the mean (a1) and of the variance between networks (v1), fitted over the "
+        "networks; products of different eigenvalues are the coefficients of the expected characteristic polynomial); "
+        "1/M: coefficients of the mean (a1) and of the variance between networks (v1), fitted over the "
         "widths; limit: extrapolated over the widths. No z: the "
         "error rests on fewer than 30 effective networks."
     )
@@ -106,6 +113,8 @@ def _law(law: Row) -> str:
 
 
 def _quantity(row: Row) -> str:
+    if row["statistic"] == "product":
+        return f"mean product of {row['k']} different eigenvalues" if row["k"] > 1 else "mean eigenvalue"
     name = "share of zeros" if row["observable"] == "jacobian_zero" else f"moment {row['k']}"
     if row["statistic"] in ("a1", "v1"):
         return f"{row['statistic']} of {name}"

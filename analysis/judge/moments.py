@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from mcnet_analysis.judge.elementary import product_rows
 from mcnet_analysis.judge.moment_fits import CONSTANT, FEW_NETWORKS, moment_fits, say_what_is_left
 from mcnet_analysis.judge.power import Information, added
 from mcnet_analysis.judge.table import SUPPORT, Row, comparison
@@ -54,17 +55,19 @@ def moment_rows(
     Notes
     -----
     Exact, where the slopes are independent of the weights (linear, relu, leaky-relu): E mu_1, E mu_2, Var mu_1, and for
-    relu the mean share of zeros, at every width; they make the verdict, with their joint jackknife covariance.
+    relu the mean share of zeros, at every width; they make the verdict, with their joint jackknife covariance. Beside
+    it, mean products of different eigenvalues against the expected characteristic polynomial.
     Otherwise a1 and v1 of the first two moments and the limits of the others, fitted over the widths.
     """
     rows: list[Row] = []
     verdicts = []
     known: list[Information] = []
     measured = [None if sample is None or len(sample) < 3 else moments(sample) for sample in samples]
-    for setting, m in zip(family.settings, measured, strict=True):
-        if m is not None and kind.name == "jacobian":
+    for setting, sample, m in zip(family.settings, samples, measured, strict=True):
+        if m is not None and sample is not None and kind.name == "jacobian":
             exact, verdict = _exact(setting, m, heavy)
-            rows += exact
+            why_not = HEAVY_TAILS if setting.depth > heavy * setting.width else None
+            rows += [*exact, *product_rows(setting, sample[:, :-1], why_not)]
             verdicts.append(verdict)
             if verdict.dof:
                 known.append({("jacobian_moment", "values"): float(verdict.information[0])})

@@ -13,7 +13,7 @@ from mcnet_analysis.statistics.estimate import Floats
 from mcnet_analysis.study import Setting
 
 from mcnet.theory import jacobian, mean_field
-from mcnet.theory.exact import dead_units
+from mcnet.theory.exact import characteristic, dead_units
 from mcnet.theory.exact import jacobian as exact_jacobian
 from mcnet.theory.expansion import jacobian as expansion
 from mcnet.theory.free.spectrum import Spectrum
@@ -195,6 +195,16 @@ def exact_moments(setting: Setting) -> ExactMoments | None:
         setting.activation, law["weights"], law["sigma_w2"], setting.depth, setting.width
     )
     return ExactMoments(found.mean, found.second, found.trace_variance)
+
+
+def exact_products(setting: Setting, count: int) -> Floats | None:
+    """E e_k/C(M, k) of J J^T, k = 1..count: mean products of k different eigenvalues; None where not known exactly."""
+    if exact_moments(setting) is None:
+        return None
+    law = setting.law
+    arguments = (setting.activation, law["weights"], law["sigma_w2"], setting.width, setting.depth, count)
+    choices = np.array([math.log(math.comb(setting.width, k)) for k in range(1, count + 1)])
+    return np.asarray(np.exp(characteristic.log_jacobian_elementary(*arguments) - choices))
 
 
 class MomentCoefficients(NamedTuple):

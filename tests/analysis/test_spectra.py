@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from itertools import product
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
 import pytest
 from mcnet_analysis import analyze, report, study
 from mcnet_analysis.draw.all import drawings
-from mcnet_analysis.judge import moment_fits
+from mcnet_analysis.judge import elementary, moment_fits
 from mcnet_analysis.judge.spectra import judge_spectra, power_law
 from mcnet_analysis.predict.prediction import Theory
-from mcnet_analysis.predict.spectra import Laws, edge_amplitude
+from mcnet_analysis.predict.spectra import Laws, edge_amplitude, exact_products
 from mcnet_analysis.statistics import distance
 
 import mcnet
@@ -126,12 +126,46 @@ def test_exact_moments_make_the_verdict(network: dict[str, Any]) -> None:
         ("jacobian_moment", "variance", 1),
     }
     assert ("jacobian_zero" in {row["observable"] for row in exact}) == (network != {})
+    scores = {row["k"]: [] for row in exact if row["observable"] == "jacobian_product"}
+    for row in exact:
+        if row["observable"] == "jacobian_product":
+            assert row["left_out"] is not None
+            scores[row["k"]].append(row["z"])
+    assert {1, 2, 3} <= scores.keys()
+    assert np.nanmax(np.abs(np.concatenate(list(scores.values())))) < 5
     assert judged.verdict.dof >= 4
     assert judged.verdict.p_value > 1e-3
     family = judged.families[0].family
     wrong = [replace(s, law=s.law | {"sigma_w2": 1.02 * s.law["sigma_w2"]}) for s in family.settings]
     (mutant,) = judge_spectra(tree, study.Family(tuple(wrong)), Laws(()))
     assert mutant.rows.verdict.p_value < 1e-6  # weights 2 % too large in the prediction are seen
+
+
+def test_products_of_eigenvalues_by_brute_force() -> None:
+    values = np.random.default_rng(4).gamma(1.0, 1.0, size=(3, 6))
+    traces = np.stack([(values**k).mean(1) for k in range(1, 5)], axis=1)
+    direct = [[np.mean([np.prod(c) for c in combinations(row, k)]) for k in range(1, 5)] for row in values]
+    np.testing.assert_allclose(elementary.products(traces, 6), direct, rtol=1e-12)
+
+
+@pytest.mark.parametrize("weights", ["gaussian", "orthogonal"])
+def test_products_of_eigenvalues_are_those_of_the_characteristic_polynomial(weights: str) -> None:
+    """Narrow networks, exactly. The mutant: the other law of weights."""
+    network = {"activation": "relu", "sigma_w2": 2.0, "weights": weights, "depth": 1}
+    kept = {"jacobian": {"keep": "moments", "moments": 4}}
+    tree = mcnet.sample(
+        scenario(network=network, sweep={"width": [12, 14]}, sampling={"networks": 4000, "seed": 3}, measure=kept)
+    )
+    judged = analyze.judge(tree)
+    found = [row for row in judged.document["comparisons"] if row["statistic"] == "product"]
+    assert [row["k"] for row in found] == [1, 2, 3, 4] * 2
+    assert max(abs(row["z"]) for row in found) < 5
+    other = "orthogonal" if weights == "gaussian" else "gaussian"
+    for row, setting in zip(found[2::4], judged.families[0].family.settings, strict=True):
+        wrong = exact_products(replace(setting, law=setting.law | {"weights": other}), 3)
+        assert wrong is not None
+        assert abs(row["measured"] - wrong[2]) > 5 * row["error"]
+    assert "mean product of 3 different eigenvalues" in report.render(judged)
 
 
 def test_entries_figures_and_page_of_a_run(tmp_path: Any) -> None:
