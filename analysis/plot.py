@@ -18,6 +18,7 @@ from mcnet_analysis.analyze import Analysis, judged
 from mcnet_analysis.draw import depth as depth_figures
 from mcnet_analysis.draw import fisher as fisher_figures
 from mcnet_analysis.draw import map as map_figures
+from mcnet_analysis.draw import normalization as normalization_figures
 from mcnet_analysis.draw import sampling as sampling_figures
 from mcnet_analysis.draw import scores as score_figures
 from mcnet_analysis.draw import spectra as spectrum_figures
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     Source = str | os.PathLike[str] | xarray.DataTree | Analysis
 
 __all__ = [
+    "batch_norm_growth",
     "catapult",
     "coefficients",
     "depth",
@@ -296,6 +298,11 @@ def largest_eigenvalue(source: Source, kind: str = "jacobian") -> Figure:
 def spectrum_map(source: Source) -> Figure:
     """Mean and relative variance of the spectrum of the Jacobian over the plane of the variances."""
     return _figure(_first(scaling_figures.plane(_spectra(source, "jacobian"))), "spectrum over the plane")
+
+
+def batch_norm_growth(source: Source) -> Figure:
+    """Growth of gradients per layer through batch normalisation against the number of inputs."""
+    return _of_families(normalization_figures.growth, source, "growth of gradients through batch normalisation")
 
 
 def training_loss(source: Source) -> Figure:

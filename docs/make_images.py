@@ -98,6 +98,42 @@ PICTURES = (
         "Eigenvalues of the Fisher matrix: a bulk of small ones, and as many large ones as outputs.",
     ),
     Picture(
+        "bn_gradient_growth",
+        "batch_norm_growth",
+        "Batch normalisation makes gradients explode",
+        "Growth of the squared gradient per layer against the number of inputs in the batch (Yang et al. 2019).",
+    ),
+    Picture(
+        "catapult",
+        "training_loss",
+        "The catapult",
+        "Loss of two-layer linear networks below the bound and above it (Lewkowycz et al. 2020).",
+    ),
+    Picture(
+        "catapult",
+        "catapult",
+        "The height of the catapult",
+        "Peak of the loss, 2 eta^2 E/n, against the width, on the law of the reduced map.",
+    ),
+    Picture(
+        "lazy_limit",
+        "training_powers",
+        "How lazy wide networks are",
+        "Distance from the linear dynamics and change of the kernel: 1/M, unless the activation has a kink.",
+    ),
+    Picture(
+        "learning_rate_boundary",
+        "learning_rate_boundaries",
+        "Three boundaries of the learning rate",
+        "Instability begins at 2/lambda_max up to 1/M; divergence is another matter.",
+    ),
+    Picture(
+        "coordinate_check",
+        "training_powers",
+        "The coordinate check",
+        "Nothing depends on the width in the maximal-update parametrisation (Yang, Hu 2021).",
+    ),
+    Picture(
         "linear_products",
         "spectrum",
         "Products of random matrices",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mcnet_analysis.draw import training
+from mcnet_analysis.draw import normalization, training
 from mcnet_analysis.draw.depth import gradient_norms, profiles
 from mcnet_analysis.draw.depth_laws import residual_laws
 from mcnet_analysis.draw.dynamics import autocorrelations, lyapunov
@@ -37,6 +37,7 @@ def drawings(
         allocation(sampling, families),
         *order_chaos(families),
         *training.drawings(trained),
+        normalization.growth(families),
         *_of_spectra(spectra),
         kernel_coefficients(families),
         spread_against_depth(families),

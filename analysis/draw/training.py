@@ -39,6 +39,9 @@ PANELS = 6
 ROUNDING = 1e-18
 """Losses below this share of the first one are rounding and not drawn."""
 
+WIDEST = 4.0
+"""Ratio of the ends of the axis of a quantity that hardly changes."""
+
 LEAST_RATES = 6
 """Learning rates from which on they are drawn as a map."""
 
@@ -119,6 +122,10 @@ def powers(trained: Sequence[Trained]) -> Drawing | None:
             for each, power in mine:
                 _power(axis, each, power, names[id(each)], looks[id(each)].colour, looks[id(each)].marker)
             width_axis(axis, [width for each, _ in mine for width in each.family.widths])
+            low, high = axis.get_ylim()
+            if high < WIDEST * low:  # what stays the same shall look so
+                middle = math.sqrt(low * high)
+                axis.set_ylim(middle / math.sqrt(WIDEST), middle * math.sqrt(WIDEST))
             plain_log(axis)
             axis.set_title(_NAMES[name])
             axis.legend(loc="best", fontsize=7)
@@ -146,8 +153,7 @@ def _power(axis: Axes, each: Trained, power: Power, name: str, colour: str, mark
         label += rf"{power.terms[0]:.2g} $M^{{-1/2}}$ {power.terms[1]:+.2g} $M^{{-3/4}}$"
         axis.plot(line, sum(c * line**p for c, p in zip(power.terms, TWO_POWERS, strict=True)), color=colour, lw=1)
     elif math.isfinite(power.exponent):
-        told = with_error(power.exponent, power.exponent_error).replace("±", r"\pm")
-        label += rf"$M^{{{told}}}$"
+        label += f"exponent {with_error(power.exponent, power.exponent_error)}"
         precision = power.mean / power.error
         center = float(np.average(np.log(power.mean) - power.exponent * np.log(widths), weights=precision**2))
         axis.plot(line, np.exp(center) * line**power.exponent, color=colour, lw=1)
