@@ -24,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "networks": {"weights", "backend", "kernels"},
     "programs": {"weights", "networks", "backend", "kernels"},
     "architectures": {"programs"},
-    "training": {"architectures", "programs", "networks", "weights", "backend", "kernels"},
+    "training": {"theory", "architectures", "programs", "networks", "weights", "backend", "kernels"},
     "observables": {"training", "architectures", "programs", "networks", "weights", "backend", "kernels"},
     "scenario": {"theory", "observables", "training", "architectures", "programs", "progress"},
     "predictions": {"theory", "architectures", "programs"},

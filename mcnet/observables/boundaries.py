@@ -18,6 +18,7 @@ from mcnet.training.record import Trainings
 from mcnet.variables import Variable
 
 HALVINGS = 8
+PREFIX = "boundary_"
 
 _PEAK = Variable(
     name="catapult_peak",
@@ -90,7 +91,7 @@ def _check_boundary(name: str, point: Point, options: Options) -> list[str]:
     return []
 
 
-def _numbers(name: str, options: Options) -> tuple[int, float, float, int]:
+def numbers(name: str, options: Options) -> tuple[int, float, float, int]:
     """Steps, low, high, halvings."""
     _, steps, low, high = CRITERIA[name]
     chosen = (options.get("steps", steps), options.get("low", low), options.get("high", high))
@@ -98,11 +99,11 @@ def _numbers(name: str, options: Options) -> tuple[int, float, float, int]:
 
 
 def _boundary_variables(name: str, point: Point, options: Options) -> tuple[Variable, ...]:
-    steps, low, high, halvings = _numbers(name, options)
+    steps, low, high, halvings = numbers(name, options)
     resolution = np.log(high / low) / 2**halvings
     return (
         Variable(
-            name=f"boundary_{name}",
+            name=f"{PREFIX}{name}",
             group="training",
             dims=(),
             long_name=f"learning rate of {name}, in units of the bound",
@@ -117,7 +118,7 @@ def _boundary_variables(name: str, point: Point, options: Options) -> tuple[Vari
 
 
 def _boundary(name: str, point: Point, options: Options, trainings: Trainings) -> tuple[Values, ...]:
-    steps, low, high, halvings = _numbers(name, options)
+    steps, low, high, halvings = numbers(name, options)
     found = bisected(CRITERIA[name][0](trainings, steps), trainings.bound, low, high, halvings)
     return (Values(found, np.isfinite(found)),)
 
@@ -130,7 +131,7 @@ def _positive(value: Any) -> str | None:
 def _observable(name: str) -> Observable:
     check: Callable[[Point, Options], list[str]] = partial(_check_boundary, name)
     return Observable(
-        name=f"boundary_{name}",
+        name=f"{PREFIX}{name}",
         options={
             "steps": whole_number("steps of gradient descent", 1_000_000),
             "low": Option("lower end of the interval, in units of the bound", _positive),
@@ -160,5 +161,5 @@ OBSERVABLES = {
         evaluate=_peak,
         sizes=training_sizes,
     ),
-    **{f"boundary_{name}": _observable(name) for name in CRITERIA},
+    **{f"{PREFIX}{name}": _observable(name) for name in CRITERIA},
 }

@@ -162,7 +162,7 @@ def estimate(point: Point, request: Request) -> costs.Estimate:
         seconds = _seconds(point, drawn, sampler)
     if trains(point, request):
         needed = max(needed, training_passes.bytes_per_network(point, request, sampler))
-        seconds += training_costs.seconds(point, recipe_of(point), sampler)
+        seconds += training_passes.seconds(point, request, sampler)
     return costs.Estimate(needed, of_network, seconds, of_shard)
 
 

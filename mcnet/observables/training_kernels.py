@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from mcnet.observables.training import (
     training_sizes,
 )
 from mcnet.point import Point
+from mcnet.training import limits
 from mcnet.training.kernels import MOST_OUTPUTS
 from mcnet.training.record import Trainings
 from mcnet.training.trainer import outputs_of
@@ -44,7 +46,7 @@ _DRIFT = Variable(
     long_name="relative change of the tangent kernel along the training",
     symbol=r"|\Theta_t - \Theta_0| / |\Theta_0|",
     definition="Frobenius norm of Theta_t - Theta_0 over that of Theta_0, all outputs and training inputs; the "
-    "network's own kernel at the first recorded step",
+    "network's own kernel at step 0",
     normalisation=_KERNEL,
     reference="Dyer, Gur-Ari 2020, arXiv:1909.11304",
 )
@@ -58,6 +60,14 @@ _DEVIATION = Variable(
     "NaN once the network has diverged, and where eta lambda_max(Theta_0 / T) >= 2: there the linear dynamics diverge",
     normalisation="of the outputs as the network gives them",
     reference="Lee et al. 2019, arXiv:1902.06720",
+)
+_LIMIT = replace(
+    _DEVIATION,
+    name="limit_deviation",
+    long_name="distance of the outputs from the linear dynamics at infinite width, from the same start",
+    symbol=r"f_t - f_t^\infty",
+    definition="root mean square over outputs and training inputs of f_t - y - (1 - eta Theta / T)^t (f_0 - y), "
+    "Theta of infinite width, f_0 of the network; NaN once it has diverged, and where eta lambda_max(Theta / T) >= 2",
 )
 _COORDINATES = (
     Variable(
@@ -76,7 +86,7 @@ _COORDINATES = (
         dims=("recorded_step", "layer"),
         long_name="change of the activations along the training",
         symbol="|h^l_t - h^l_0|",
-        definition="root mean square of h^l_t - h^l_0 over training inputs and units; 0 is the first recorded step",
+        definition="root mean square of h^l_t - h^l_0 over training inputs and units",
         normalisation="per unit",
         reference="Yang, Hu 2021, arXiv:2011.14522",
     ),
@@ -96,7 +106,7 @@ _COORDINATES = (
         dims=("recorded_step",),
         long_name="change of the outputs along the training",
         symbol="|f_t - f_0|",
-        definition="root mean square of f_t - f_0 over outputs and training inputs; 0 is the first recorded step",
+        definition="root mean square of f_t - f_0 over outputs and training inputs",
         normalisation="per output",
         reference="Yang, Hu 2021, arXiv:2011.14522",
     ),
@@ -116,7 +126,7 @@ _COORDINATES = (
         dims=("recorded_step",),
         long_name="change of the tangent kernel along the training",
         symbol=r"|\Theta_t - \Theta_0|",
-        definition="root mean square of the entries of Theta_t - Theta_0; 0 is the first recorded step",
+        definition="root mean square of the entries of Theta_t - Theta_0",
         normalisation=_KERNEL,
         reference="Dyer, Gur-Ari 2020, arXiv:1909.11304",
     ),
@@ -133,8 +143,15 @@ def check_kernel(point: Point, options: Options) -> list[str]:
     return [f"needs the kernel of {size} outputs times training inputs; at most {MOST_OUTPUTS} are possible"]
 
 
-def _check_linear(point: Point, options: Options) -> list[str]:
+def _check_change(point: Point, options: Options) -> list[str]:
+    """Whether there is a start that changes are counted from."""
     if told := check_kernel(point, options):
+        return told
+    return [] if recipe_of(point).record[0] == 0 else ["counts from step 0: put it in train.record"]
+
+
+def _check_linear(point: Point, options: Options) -> list[str]:
+    if told := _check_change(point, options):
         return told
     recipe = recipe_of(point)
     if not recipe.is_gradient_descent or recipe.loss != "squared":
@@ -142,6 +159,10 @@ def _check_linear(point: Point, options: Options) -> list[str]:
     if recipe.learning_rate_unit == "bound" and max(recipe.learning_rate) >= 1.0:
         return ["compares with linear dynamics, which diverge at the bound: give learning rates below 1"]
     return []
+
+
+def _check_limit(point: Point, options: Options) -> list[str]:
+    return _check_linear(point, options) or limits.complaints(point, recipe_of(point))
 
 
 def _sharpness(point: Point, options: Options, trainings: Trainings) -> tuple[Values, ...]:
@@ -154,22 +175,35 @@ def _drift(point: Point, options: Options, trainings: Trainings) -> tuple[Values
 
 
 def _deviation(point: Point, options: Options, trainings: Trainings) -> tuple[Values, ...]:
-    trainer, start = trainings.trainer, trainings.start
-    y = np.broadcast_to(trainer.ensemble.backend.fetch(trainer.y).reshape(len(trainer.y), -1), start.f.shape)
-    values, vectors = np.linalg.eigh(start.curvature)  # of Theta_0 / T, (N, C T)
-    along = np.einsum("nij,ni->nj", vectors, start.f - y)
-    steps = np.asarray(trainer.recipe.record)
+    return (_distance(point, trainings, trainings.start.curvature),)
+
+
+def _limit_deviation(point: Point, options: Options, trainings: Trainings) -> tuple[Values, ...]:
+    trainer = trainings.trainer
+    x = trainer.ensemble.backend.fetch(trainer.training_inputs)[0]
+    theta = limits.kernel(point, trainer.recipe, x)
+    return (_distance(point, trainings, np.kron(np.eye(trainer.y.shape[1]), theta)[None] / trainer.trained),)
+
+
+def _distance(point: Point, trainings: Trainings, curvature: Floats) -> Values:
+    """Root mean square of the distance from the linear dynamics of a kernel over T, (N or 1, C T, C T)."""
+    trainer = trainings.trainer
+    count, steps = trainer.ensemble.count, np.asarray(trainer.recipe.record)
+    y = trainer.ensemble.backend.fetch(trainer.y)
+    y = np.broadcast_to(y, (count, *y.shape[1:])).reshape(count, 1, -1)
+    values, vectors = (np.broadcast_to(part, (count, *part.shape[1:])) for part in np.linalg.eigh(curvature))
     found, there = [], []
     for each in trainings.records:
+        f = each.seen["output"][..., : trainer.trained].reshape(count, steps.size, -1)
+        along = np.einsum("nij,ni->nj", vectors, f[:, 0] - y[:, 0])
         shrinking = 1.0 - each.rates[:, None] * values
         stable = np.abs(shrinking[:, -1]) < 1.0
         powers = np.where(stable[:, None], shrinking, 0.0)[:, None, :] ** steps[:, None]  # (N, R, C T)
-        linear = y[:, None, :] + np.einsum("nij,nrj->nri", vectors, powers * along[:, None, :])
-        f = each.seen["output"][..., : trainer.trained].reshape(linear.shape)
+        linear = y + np.einsum("nij,nrj->nri", vectors, powers * along[:, None, :])
         known = each.there & stable[:, None]
         found.append(np.where(known, np.sqrt(np.mean((f - linear) ** 2, axis=2)), np.nan))
         there.append(known)
-    return (stacked(point, found, there),)
+    return stacked(point, found, there)
 
 
 def _coordinates(point: Point, options: Options, trainings: Trainings) -> tuple[Values, ...]:
@@ -210,8 +244,9 @@ OBSERVABLES = {
     each.name: each
     for each in (
         _observable("sharpness", {"kernel"}, (_SHARPNESS,), check_kernel, _sharpness),
-        _observable("ntk_drift", {"kernel"}, (_DRIFT,), check_kernel, _drift),
+        _observable("ntk_drift", {"kernel"}, (_DRIFT,), _check_change, _drift),
         _observable("linear_deviation", {"output", "start"}, (_DEVIATION,), _check_linear, _deviation),
-        _observable("coordinate_check", {"output", "kernel", "vectors"}, _COORDINATES, check_kernel, _coordinates),
+        _observable("limit_deviation", {"output"}, (_LIMIT,), _check_limit, _limit_deviation),
+        _observable("coordinate_check", {"output", "kernel", "vectors"}, _COORDINATES, _check_change, _coordinates),
     )
 }

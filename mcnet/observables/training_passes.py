@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from mcnet.backend import Backend
 from mcnet.errors import McnetError
-from mcnet.observables import costs
+from mcnet.observables import boundaries, costs
 from mcnet.observables.sample import ensemble_of
 from mcnet.observables.training import recipe_of
 from mcnet.point import Point
@@ -43,6 +43,23 @@ def bytes_per_network(point: Point, request: Request, sampler: str) -> int:
     kernels = bool(costs.needs_of(request) & {"kernel", "start"}) or recipe_of(point).learning_rate_unit == "bound"
     itemsize = costs.itemsize(request.precision)
     return training_costs.bytes_per_network(point, recipe_of(point), sampler, itemsize, kernels)
+
+
+def seconds(point: Point, request: Request, sampler: str) -> float:
+    """Time of one network on one core, with all that is looked at and all trainings of a bisection."""
+    recipe, needs = recipe_of(point), costs.needs_of(request)
+    total = 0.0
+    if "course" in needs:
+        total += len(recipe.learning_rate) * training_costs.seconds(point, recipe, sampler)
+    looks = len(recipe.record) * len(recipe.learning_rate) if "kernel" in needs else 0
+    looks += "start" in needs or recipe.learning_rate_unit == "bound"
+    if looks:
+        total += looks * training_costs.kernel_seconds(point, recipe)
+    for name, options in request.measures.items():
+        if name.startswith(boundaries.PREFIX):
+            steps, _, _, halvings = boundaries.numbers(name.removeprefix(boundaries.PREFIX), options)
+            total += (halvings + 2) * training_costs.seconds(point, recipe, sampler, steps)
+    return total
 
 
 def sub_batch(point: Point, request: Request, sampler: str, backend: Backend) -> int:

@@ -9,7 +9,7 @@ from mcnet import architectures
 from mcnet.coordinates import COORDINATES
 from mcnet.point import Point
 from mcnet.request import Request
-from mcnet.scenario.schema import Sampling, sections
+from mcnet.scenario.schema import Sampling, Train, sections
 
 _NEEDED = [each.name for each in COORDINATES if each.section == "network" and each.default is not None]
 _NEEDED += ["readout", "train_biases"]
@@ -65,6 +65,28 @@ def require_vectors(point: Point) -> None:
         raise ValueError("labels that are none of the inputs")
     if not isinstance(inputs.description, str):
         raise ValueError("a description that is no text")
+
+
+def require_recipe(content: Mapping[str, Any]) -> None:
+    """Refuse a recipe of training that no scenario makes.
+
+    Raises
+    ------
+    ValueError
+    """
+    given = dict(content)
+    listed, abc, adam = given.pop("listed"), given.pop("abc", None), given.pop("adam", None)
+    if abc is not None:
+        given["scaling"] = dict(zip("abc", abc, strict=True))
+    if adam is not None:
+        given["adam"] = dict(zip(("beta_1", "beta_2", "epsilon"), adam, strict=True))
+    train = Train.model_validate(given)
+    lacking = [name for name in ("loss", "targets", "learning_rate", "steps", "record") if name not in given]
+    if lacking or not isinstance(listed, bool):
+        raise ValueError(f"a training without {', '.join(lacking) or 'a list'}")
+    steps, record = train.steps or 0, train.record or ()
+    if sorted(set(record)) != list(record) or record[-1] > steps:
+        raise ValueError("a training that records other steps than it makes")
 
 
 def require_request(request: Request, batch: int | None) -> None:

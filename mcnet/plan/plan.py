@@ -193,6 +193,8 @@ class Plan:
                 _point_from_json(entry, document["values"], document.get("labels", {})) for entry in document["points"]
             )
             sampling, train = document["identity"]["sampling"], document["identity"].get("train")
+            if train is not None:
+                checks.require_recipe(train)
             recipe = None if train is None else Recipe.of_plain(train)
             points = tuple(replace(planned, point=replace(planned.point, train=recipe)) for planned in points)
             plan = cls(

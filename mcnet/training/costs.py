@@ -59,9 +59,21 @@ def sampler_of(point: Point, recipe: Recipe) -> str:
     return min(("conditioned", "explicit"), key=lambda sampler: seconds(point, recipe, sampler))
 
 
-def seconds(point: Point, recipe: Recipe, sampler: str) -> float:
-    """Time of one network on one core, within a factor of about three, without what is looked at on the way."""
-    count, steps = _count(point, recipe), recipe.steps
+def kernel_seconds(point: Point, recipe: Recipe) -> float:
+    """Time of one tangent kernel of one network and its eigenvalues."""
+    inputs = recipe.trained(point.inputs.count)
+    count = model_of(point, recipe).count(inputs)
+    rows = inputs * int(count.output.units)
+    units = sum(int(use.asked.units) for use in count.matrices.values())
+    return 1e-10 * units * rows**2 + 3e-10 * rows**3 + count.seconds_per_network("explicit", True)
+
+
+def seconds(point: Point, recipe: Recipe, sampler: str, steps: int | None = None) -> float:
+    """Time of one network with one learning rate on one core, within a factor of about three.
+
+    ``steps``: of other trainings than that of the recipe. Without what is looked at on the way.
+    """
+    count, steps = _count(point, recipe), recipe.steps if steps is None else steps
     vectors = sum(v.size for v in count.vectors)
     total = 2e-8 * vectors * (steps + 1)
     rows = recipe.rows(point.inputs.count) * model_of(point, recipe).sites
@@ -74,7 +86,7 @@ def seconds(point: Point, recipe: Recipe, sampler: str) -> float:
                 total += int(use.asked.units) * int(use.asked.columns) * (3e-9 + 3e-9 * steps)
             else:
                 total += 1.5 * seconds_of_matrix(_over_steps(use, steps), "conditioned", True)
-    return len(recipe.learning_rate) * total
+    return total
 
 
 def bytes_per_network(point: Point, recipe: Recipe, sampler: str, itemsize: int, kernels: bool) -> int:

@@ -16,6 +16,8 @@ from mcnet.architectures import registry
 from mcnet.observables.catalog import OBSERVABLES
 from mcnet.point import Inputs, Point
 from mcnet.recipe import Recipe
+from mcnet.theory import tangent
+from mcnet.theory import training as theory
 from mcnet.training import losses
 from mcnet.training.kernels import kernels
 
@@ -73,6 +75,23 @@ def test_linear_deviation_is_that_of_a_network_that_is_not_linear() -> None:
     for name in ("linear_deviation", "ntk_drift"):  # of order 1/M
         ratio = np.median(found[name][:, -1]) / np.median(wide[name][:, -1])
         assert 6 < ratio < 40, name
+
+
+def test_limit_deviation_is_the_distance_from_the_kernel_of_infinite_width() -> None:
+    where = point(count=4, width=64, dimension=12, outputs=2, depth=2, parameterization="ntk", train_biases=True)
+    how = recipe(10, learning_rate=(0.5,), record=(0, 3, 10))
+    found = seen(where, how, limit_deviation={}, output={})
+    made = trainer(where, how, seed=11)
+    x, y = made.x[0], made.y[0]
+    theta = tangent.kernel(x @ x.T / 12, "tanh", 1.7, 0.3, 2, "ntk", True)
+    for n in range(6):
+        f = found["output"][n].swapaxes(1, 2)  # (R, T, C)
+        expected = [theory.linearized(theta, f[0], y.T, 0.5, step) for step in how.record]
+        distance = np.sqrt(((f - expected) ** 2).mean((1, 2)))
+        np.testing.assert_allclose(found["limit_deviation"][n], distance, atol=1e-13)
+    wide = seen(replace(where, width=1024), how, limit_deviation={})
+    ratio = np.median(found["limit_deviation"][:, -1]) / np.median(wide["limit_deviation"][:, -1])
+    assert 2.0 < ratio < 8.0  # of order M^(-1/2): 4
 
 
 def one_sample(width: int) -> Point:
@@ -153,5 +172,8 @@ def test_what_is_refused() -> None:
         "linear_deviation", point(outputs=1), learning_rate=(1.0,), learning_rate_unit="bound"
     )
     assert "linear dynamics of" in told("linear_deviation", point(outputs=2), loss="softmax")
+    assert "limit of dense networks" in told("limit_deviation", point(outputs=4, normalization="hidden-layer"))
+    assert "inputs.fresh" in told("limit_deviation", point(outputs=1, fresh=True))
+    assert "put it in train.record" in told("ntk_drift", point(outputs=1), record=(2, 4))
     assert "at most 1024" in told("sharpness", point(count=600, outputs=2))
     assert 'loss = "squared"' in told("boundary_instability", point(outputs=2), loss="softmax")

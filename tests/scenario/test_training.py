@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
 
-from mcnet.errors import ScenarioError
+from mcnet.errors import DataError, ScenarioError
 from mcnet.plan.plan import Plan, make_plan
 from mcnet.scenario import load
 
@@ -130,3 +131,28 @@ def test_measures_and_methods_that_do_not_go_together() -> None:
         load(changed(measure={"boundary_divergence": {"low": 4.0, "high": 2.0}}))
     auto = load(changed(network={"width": 20_000}, inputs={"count": 2}, measure={"boundary_monotone": {}}))
     assert make_plan(auto).points[0].sampler == "explicit"
+
+
+def test_a_plan_with_another_training_is_not_read() -> None:
+    """Sealed anew, so that nothing but the training is wrong."""
+    plan = make_plan(load(changed(train={"scaling": {"a": [0, 0, 0], "b": [0, 0.5, 0.5], "c": [0, 0, 0]}})))
+    document = json.loads(plan.to_json())
+    assert Plan.from_document(document, "plan.json") == plan
+    for key, value in (
+        ("steps", "many"),
+        ("record", [0, 99]),
+        ("optimizer", "newton"),
+        ("listed", 3),
+        ("abc", [[1.0]]),
+    ):
+        wrong = copy.deepcopy(document)
+        wrong["identity"]["train"][key] = value
+        with pytest.raises(DataError, match="cannot be read as a plan"):
+            Plan.from_document(wrong, "plan.json")
+
+
+def test_batches_of_bisections_stay_short() -> None:
+    small = changed(network={"width": 512}, inputs={"count": 64}, train={"steps": 1})
+    few, many = ({**small, "measure": {name: {}}} for name in ("loss", "boundary_divergence"))
+    batches = [make_plan(load(each)).points[0].batch for each in (few, many)]
+    assert batches[1] * 100 < batches[0]
