@@ -30,6 +30,7 @@ _TITLES = {
     "c": "correlation of the pre-activations",
     "autocorrelation": "overlap of the pre-activations with the last layer",
     "autocorrelation_hat": "overlap of the activations with the last layer",
+    "token_similarity": "mean cosine between tokens",
     "lyapunov": "largest finite-time Lyapunov exponent",
     **{f"lyapunov_{number}": f"finite-time Lyapunov exponent {number}" for number in (2, 3, 4)},
     "q_tilde": "squared norm of the back-propagated signal",
@@ -89,6 +90,8 @@ def word(key: str, value: Any) -> str:
         return f"no {key}"
     if key == "normalization":
         return "no normalisation" if value == "none" else f"normalisation {value}"
+    if key == "tied":
+        return "tied" if value else "untied"
     if key in _COUNTED:
         return _COUNTED[key].format(value)
     if isinstance(value, str):

@@ -13,11 +13,12 @@ from mcnet_analysis.predict.prediction import Observable, Predicted, Theory, cur
 from mcnet_analysis.predict.seen import SEEN
 from mcnet_analysis.predict.signal import SIGNAL
 from mcnet_analysis.predict.tangent import TANGENT
+from mcnet_analysis.predict.tokens import TOKENS
 from mcnet_analysis.study import Column, Setting
 
 from mcnet.predictions import Curve
 
-_KINDS = (SIGNAL, TANGENT, DYNAMICS, NORMALIZATION, SEEN)
+_KINDS = (SIGNAL, TANGENT, DYNAMICS, TOKENS, NORMALIZATION, SEEN)
 _OWN: dict[str, Observable] = {observable.name: observable for kind in _KINDS for observable in kind}
 
 

@@ -24,6 +24,7 @@ from mcnet.observables import (
     normalization,
     signal,
     tangent,
+    token_similarity,
     training,
     training_kernels,
     two_time,
@@ -48,6 +49,7 @@ _MODULES = (
     training_kernels,
     boundaries,
     lyapunov,
+    token_similarity,
 )
 OBSERVABLES: dict[str, Observable] = {
     name: observable for module in _MODULES for name, observable in module.OBSERVABLES.items()

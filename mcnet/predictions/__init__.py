@@ -3,6 +3,7 @@
 from mcnet.predictions import programs as _programs  # noqa: F401, I001 (those that come later are asked first)
 from mcnet.predictions import dense as _dense  # noqa: F401
 from mcnet.predictions import dynamics as _dynamics  # noqa: F401
+from mcnet.predictions import tokens as _tokens  # noqa: F401
 from mcnet.predictions import normalization as _normalization  # noqa: F401
 from mcnet.predictions import seen as _seen  # noqa: F401
 from mcnet.predictions.ensemble import Ensemble

@@ -45,6 +45,7 @@ TINY: dict[str, tuple[str, ...]] = {
                     "sweep.sigma_b2=[0.0, 0.1, 0.2, 0.3]", "sweep.width=[16, 32]"),
     "pre_block_memory": ("network.depth=3", "sweep.width=[16, 32]", "sampling.networks=300"),
     "quickstart": ("sweep.width=[16, 32, 64]", "sampling.networks=300"),
+    "rank_collapse": ("network.depth=2", "sweep.width=[16, 32]", "sampling.networks=100"),
     "recurrent_chaos": (
         "sweep.points=[{leak=0.5, depth=8}, {leak=0.25, depth=12}]",
         "sweep.width=[16, 64]",
@@ -55,6 +56,7 @@ TINY: dict[str, tuple[str, ...]] = {
     "residual_finite_width": ("sweep.width=[16, 32]", "sampling.networks=40",
                               "sweep.points=[{branch=1.0, depth=1}, {branch=1.0, depth=2}, {branch=1.0, depth=4}]"),
     "signal_finite_width": ("sweep.width=[16, 32, 64]", "sampling.networks=600"),
+    "tied_against_untied": ("network.depth=4", "sweep.width=[16, 32]", "sampling.networks=100"),
     "wide": ("network.width=2000", "sampling.networks=16"),
 }  # fmt: skip
 

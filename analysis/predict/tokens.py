@@ -1,0 +1,17 @@
+"""Observables of the tokens of an input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mcnet_analysis.predict.prediction import Observable, curve
+from mcnet_analysis.study import Column
+
+
+def _room(column: Column, limits: Mapping[Column, float]) -> float:
+    """Distance from collapse."""
+    return 1.0 - abs(limits[column])
+
+
+TOKENS = (Observable("token_similarity", "similarity", 0, r"s", _room, curve("token_similarity")),)
+"""Of transformers: how much alike tokens are."""
