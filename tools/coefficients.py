@@ -34,6 +34,7 @@ CASES: dict[str, dict[str, Any]] = {
     "residual two": {"architecture": "residual", "block": "two", "branch": 0.7, "sigma_v2": 1.2},
     "convolution gap": {"architecture": "convolution", "positions": 3},
     "convolution flat": {"architecture": "convolution", "positions": 3, "pooling": "flat"},
+    "convolution delta": {"architecture": "convolution", "positions": 3, "weights": "delta-orthogonal"},
     "recurrent": {"architecture": "recurrent", "activation": "gelu"},
     "recurrent leaky": {"architecture": "recurrent", "leak": 0.6, "sequence": "fresh", "sigma_u2": 0.5},
     "minimal-rnn": {"architecture": "minimal-rnn", **GATED},
@@ -43,21 +44,26 @@ CASES: dict[str, dict[str, Any]] = {
     "transformer pre-layer": {**ATTENTION, "normalization": "pre-layer"},
     "transformer post-layer": {**ATTENTION, "normalization": "post-layer"},
     "hidden-layer": {"normalization": "hidden-layer"},
+    "hidden-batch": {"normalization": "hidden-batch"},
 }
+BATCH = {"kind": "gaussian", "count": 8, "q0": 1.0}
+"""Inputs of batch normalisation; lengths alone: its kernel has too many entries."""
 
 
 def study(network: dict[str, Any], networks: int) -> Any:
     """Networks of four widths as a dataset in memory."""
+    batch = network.get("normalization") == "hidden-batch"
+    single = {"kind": "single", "q0": 1.0, "fresh": not {"positions", "tokens"} & network.keys()}
     laws = {"activation": "tanh", "weights": "gaussian", "sigma_w2": 1.8, "sigma_b2": 0.2, "parameterization": "ntk"}
     return mcnet.sample(
         {
             "mcnet": 1,
             "title": "coefficients",
             "network": {**laws, "depth": 3, "outputs": 1, **network},
-            "inputs": {"kind": "single", "q0": 1.0, "fresh": not {"positions", "tokens"} & network.keys()},
+            "inputs": BATCH if batch else single,
             "sweep": {"width": WIDTHS},
             "sampling": {"networks": networks // len(WIDTHS), "seed": 7, "sampler": "conditioned"},
-            "measure": {"q": {}, "q_tilde": {}, "ntk": {"lambda_min": False}},
+            "measure": {"q": {}} if batch else {"q": {}, "q_tilde": {}, "ntk": {"lambda_min": False}},
         }
     )
 

@@ -12,7 +12,7 @@ from mcnet_analysis.study import Column, Picks, Setting, Source
 from numpy.typing import NDArray
 
 from mcnet import predictions
-from mcnet.predictions import Curve, dense
+from mcnet.predictions import Curve, dense, programs
 from mcnet.theory import mean_field, tangent
 from mcnet.theory.finite_width import Coefficients
 
@@ -158,7 +158,7 @@ class Theory:
         """Why only limits are predicted, or None."""
         if "1/M" not in self.orders:
             return "1/M is not among the theories asked for"
-        if setting.law["weights"] not in ("gaussian", "orthogonal"):
+        if setting.law["weights"] not in programs.EXPANDED:
             return f"no 1/M theory for {setting.law['weights']} weights"
         return None
 

@@ -27,6 +27,9 @@ Floats = NDArray[np.float64]
 Parts = tuple[Floats, Floats, Floats, tuple[Floats, Floats, Floats] | None]
 """Limit, a1, v1 and their standard errors where theory was sampled."""
 
+EXPANDED = ("gaussian", "orthogonal", "delta-orthogonal")
+"""Laws of weights whose 1/M terms are known."""
+
 ACCURACY = 0.02
 """Asked of the coefficients of 1/M where sites are sampled."""
 
@@ -96,7 +99,7 @@ def _theory(point: Point, program: Program, gram: bytes, rows: int, reason: str)
 def _why_no_expansion(point: Point, ensemble: Ensemble) -> str:
     if ensemble.limits_only:
         return "terms of 1/M are not asked for"
-    if point.weights not in ("gaussian", "orthogonal"):
+    if point.weights not in EXPANDED:
         return f"no 1/M theory for {point.weights} weights"
     if point.outputs and point.readout != "gaussian":
         return f'no 1/M theory with readout = "{point.readout}"'

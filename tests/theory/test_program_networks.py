@@ -105,6 +105,37 @@ CASES = [
 ]
 
 
+def convolution(w: Any, x: Any) -> Any:
+    h = x
+    for layer in range(1, 4):
+        h = w.phi(w.ask(("W", layer), w.patches(h, "position", [-1, 0, 1], [0.5, 0.3, 0.2])))
+        w.see("h", layer, h)
+    return w.ask("readout", w.mean(h, "position"))
+
+
+def test_the_standard_kernel_of_uneven_taps() -> None:
+    """Three orthogonal positions: entries of all taps weigh the same. The kernel by variances of taps is rejected."""
+    networks, p = 1500, parameters_of("tanh", "gaussian", {"width": WIDTH})
+    x, _ = np.linalg.qr(np.random.default_rng(8).normal(size=(networks, WIDTH, 3)))
+    rows = WIDTH**0.5 * x.swapaxes(1, 2)[:, None]  # (N, 1, 3, M)
+    who = Ensemble(get_backend("cpu"), streams.seed_key(8), 0, networks, "float64")
+    trace = sampled.run(convolution, p, laws_of(LAWS, p), rows, ("position",), who, "conditioned", backward=True)
+    values = np.asarray(trace.backward(Parameterization("standard", True)).kernel)[:, 0, 0] / WIDTH
+    found = program.expansion(convolution, LAWS, np.eye(3), activation="tanh", axes={"position": 3}, sites=2**14)
+
+    def scores(parameterization: str) -> tuple[float, float]:
+        theory = found.tangent_kernel(parameterization, True)
+        limit, a1, v1 = (part.item() for part in (theory.limit, theory.mean, theory.variance))
+        errors = [part.item() for part in (theory.limit_error, theory.mean_error, theory.variance_error)]
+        spread, count = values.var(ddof=1), len(values)
+        of_mean = np.sqrt(spread / count + errors[0] ** 2 + (errors[1] / WIDTH) ** 2)
+        of_variance = np.sqrt(2 * spread**2 / count + (errors[2] / WIDTH) ** 2)
+        return (values.mean() - limit - a1 / WIDTH) / of_mean, (spread - v1 / WIDTH) / of_variance
+
+    assert max(map(abs, scores("standard"))) < 4
+    assert max(map(abs, scores("ntk"))) > 4
+
+
 @pytest.mark.parametrize(("network", "activation"), CASES, ids=[case[0].__name__ for case in CASES])
 def test_networks(network: Any, activation: str) -> None:
     theory = predicted(network, activation)

@@ -14,12 +14,12 @@ from threadpoolctl import threadpool_limits
 from mcnet.activations import Activation
 from mcnet.programs.names import INPUT, Key, Name, ProgramError, key_of
 from mcnet.programs.parameters import Network, called
-from mcnet.theory.program.finite_width import OUTPUT, Unplanned
+from mcnet.theory.program.finite_width import OUTPUT, How, Unplanned
 from mcnet.theory.program.infinite_width import LimitInterpreter, NeedsPopulation
 from mcnet.theory.program.limits import Limit, checked_gram, laws_of, limit, parameters_of, row_axes
 from mcnet.theory.program.normals import LINEAR, Mixed, MoreLinear, Split, Together, sobol_normals
 from mcnet.theory.program.quantities import Quantity
-from mcnet.theory.program.runs import Program, Settled
+from mcnet.theory.program.runs import PLAIN, Program, Settled
 
 Floats = NDArray[np.float64]
 
@@ -28,6 +28,8 @@ REPLICATES = 8
 
 FIRST = 2**12
 """Points at first, where an accuracy is asked."""
+ENTRIES = 1200
+"""Gram entries at most, where an accuracy is asked: twice as many take eight times as long."""
 LEVEL = 1e-2
 """Relative difference of Gram matrices that is no scatter of points."""
 WORK = 6_000_000
@@ -140,7 +142,9 @@ class Expansion(Family):
         """Of the tangent kernel of one output, (Q, Q); with ``standard`` that of Theta/M."""
         how = (parameterization, train_biases)
         exact = None
-        if self._infinite is not None and parameterization != "standard":
+        if self._infinite is not None and parameterization == "standard":  # its biases are of order 1/M
+            exact = self._infinite.tangent_kernel("standard", False) / self._plan.program.parameters.width
+        elif self._infinite is not None:
             exact = self._infinite.tangent_kernel(*how)
         return self._cached(("kernel", *how), lambda run: run.kernel(*how), True, exact)
 
@@ -229,7 +233,8 @@ class Plan:
     def __post_init__(self) -> None:
         self._runs: dict[bool, list[Settled]] = {}
         self._sites: dict[bool, int] = {}
-        self._how = (self.expanded, self.tops)
+        most = None if self.accuracy is None else ENTRIES
+        self._how = How(expanded=self.expanded, tops=self.tops, most=most)
         self._most_linear = LINEAR if self.tops == OUTPUT else LINEAR - 1  # more take minutes
 
     def runs(self, backward: bool) -> list[Settled]:
@@ -258,10 +263,10 @@ class Plan:
     def sees_level(self) -> bool:
         """Whether Gram matrices of vectors or questions tell an input that is 1 at every unit from one that is -1."""
         few = Together(None)
-        self.program.run(few, False, False, expanded=False)
+        self.program.run(few, False, False, PLAIN)
         normals = sobol_normals(FIRST, max(few.used, 1), self.seed)
         up, down = (
-            self.program.run(Together(normals), False, False, expanded=False, level=level) for level in (1.0, -1.0)
+            self.program.run(Together(normals), False, False, replace(PLAIN, level=level)) for level in (1.0, -1.0)
         )
         return any(
             np.abs(a - b).max() > LEVEL * size for (a, size), (b, _) in zip(up.grams(), down.grams(), strict=True)
@@ -273,7 +278,7 @@ class Plan:
         while True:
             normals = Split(activations, flat, reserve, points, self.seed, self._most_linear)
             try:
-                first = self.program.run(normals, True, backward, *self._how).settled()
+                first = self.program.run(normals, True, backward, self._how).settled()
             except Unplanned as found:
                 activations = [*activations, found.activation]
             except MoreLinear as found:
@@ -286,7 +291,7 @@ class Plan:
         if normals.sampled:
             for seed in range(1, REPLICATES):
                 again = Split(activations, flat, reserve, points, self.seed + 1000 * seed, self._most_linear)
-                runs.append(self.program.run(again, True, backward, *self._how).settled())
+                runs.append(self.program.run(again, True, backward, self._how).settled())
         return runs
 
     def _flat(self) -> set[Key]:
@@ -301,13 +306,13 @@ class Plan:
 
     def _together(self, backward: bool) -> list[Settled]:
         few = Together(None)
-        kinked = any(one.kinks for one in self.program.run(few, True, backward, *self._how).interpreter.activations)
+        kinked = any(one.kinks for one in self.program.run(few, True, backward, self._how).interpreter.activations)
         runs = []
         for seed in range(REPLICATES):
             normals = Together(
                 sobol_normals(self._sites[backward] // REPLICATES, few.used, self.seed + seed, few.forward or few.used)
             )
-            runs.append(self.program.run(normals, kinked, backward, *self._how).settled())
+            runs.append(self.program.run(normals, kinked, backward, self._how).settled())
         return runs
 
 

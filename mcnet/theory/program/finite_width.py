@@ -39,6 +39,28 @@ OUTPUT, TWO_OUTPUTS, SIGNAL = "output", "two outputs", "signal"
 off each input, times its variance."""
 
 
+@dataclass(frozen=True)
+class How:
+    """How a program is run at sites.
+
+    Attributes
+    ----------
+    expanded : bool
+        Whether 1/M terms are wanted.
+    tops : str
+        Where a backward pass begins.
+    level : float
+        If not 0, the first direction of the inputs is this number at every site.
+    most : int or None
+        Gram entries at most.
+    """
+
+    expanded: bool = True
+    tops: str = OUTPUT
+    level: float = 0.0
+    most: int | None = None
+
+
 class Unplanned(Exception):
     """An activation for which the nodes were not made."""
 
@@ -49,7 +71,10 @@ class Unplanned(Exception):
 
 @dataclass(eq=False)
 class Vector(AbstractVector):
-    """A vector at the sites; units that are not alike side by side, each with its share of the fan."""
+    """A vector at the sites; units that are not alike side by side, each with its share of the fan.
+
+    Of patches ``taps`` are the variances of the taps, whose roots the parts carry.
+    """
 
     interpreter: AbstractInterpreter
     axes: Axes
@@ -59,6 +84,7 @@ class Vector(AbstractVector):
     parents: tuple[Vector, ...] = ()
     pull: Pull | None = None
     answers: bool = False
+    taps: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,21 +116,19 @@ class SitesInterpreter(AbstractInterpreter):
         inputs: int,
         normals: Split | Together,
         by_weight: bool,
-        expanded: bool = True,
-        tops: str = OUTPUT,
-        level: float = 0.0,
+        how: How,
     ) -> None:
         super().__init__(parameters, parameters.width)
         self.laws, self.inputs, self.normals = laws, inputs, normals
-        self.sites = Sites(normals.groups, isinstance(normals, Together), expanded)
+        self.sites = Sites(normals.groups, isinstance(normals, Together), how.expanded, how.most)
         self.matrix = Answers(self.sites, normals, by_weight)
         self.activations: set[Activation] = set()
         self.tape: list[Vector] = []
         self.asks: list[Ask] = []
         self.seen: dict[Key, Vector] = {}
         self.functionals = 0
-        self.copies = {OUTPUT: 1, TWO_OUTPUTS: 2, SIGNAL: inputs}[tops]
-        self._tops, self._level = tops, level
+        self.copies = {OUTPUT: 1, TWO_OUTPUTS: 2, SIGNAL: inputs}[how.tops]
+        self._tops, self._level = how.tops, how.level
         self._start: tuple[Vector, Floats] | None = None
         self._start_jet: Jet | None = None
 
@@ -286,7 +310,9 @@ class SitesInterpreter(AbstractInterpreter):
                 found.append(total)
             return [found]
 
-        return self._keep(v.axes, v.units * len(taps), v.fan, parts, [v], pull)
+        made = self._keep(v.axes, v.units * len(taps), v.fan, parts, [v], pull)
+        made.taps = tuple(variance for _, variance in taps for _ in self.parts(v))
+        return made
 
     def _concat(self, vectors: list[Any]) -> Vector:
         fan = sum(v.units for v in vectors)
@@ -354,6 +380,13 @@ class SitesInterpreter(AbstractInterpreter):
         if self._start is not None and a is self._start[0] and b is a:
             return Quantity.constant(self._start[1])
         return self.matrix.products([part for _, part in self.parts(a)], self.parts(b))
+
+    def entries_gram(self, a: Vector, b: Vector) -> Quantity | None:
+        """The same of entries of equal weight, where taps have variances of their own."""
+        if not b.taps:
+            return None
+        shares = [(share / tap, part) for (share, part), tap in zip(self.parts(b), b.taps, strict=True)]
+        return self.matrix.products([part for _, part in self.parts(a)], shares)
 
     def _question(self, v: Vector) -> tuple[tuple[float, Jet], ...]:
         """Parts of a question. Nodes are not made for an input that only matrices with no other question see."""

@@ -19,6 +19,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from mcnet.programs.names import ProgramError
 from mcnet.theory.program.quantities import Noise, Quantity, padded
 from mcnet.theory.program.sites import (
     Bank,
@@ -114,6 +115,8 @@ class Sites:
         Whether all normals are in one group.
     expanded : bool
         Whether 1/M terms are wanted; else numbers are those at infinite width, and all derivatives are left out.
+    most : int or None
+        Gram entries beyond which their 1/M terms are refused.
     noise : Noise
     blocks : list of Quantity
         Numbers on which vectors depend by value.
@@ -122,6 +125,7 @@ class Sites:
     groups: list[Group]
     persistent: bool
     expanded: bool
+    most: int | None = None
     noise: Noise = field(default_factory=Noise)
     blocks: list[Quantity] = field(default_factory=list)
     _entries: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
@@ -356,6 +360,11 @@ class Sites:
         """New entries: means over the sites of a_r b_s for pairs of rows (r, s)."""
         if not self.expanded:
             return Quantity.constant(self._means(a.value, b.value)[left, right])
+        if self.most is not None and self.noise.size + len(left) > self.most:
+            raise ProgramError(
+                f"expansion: more than {self.most} Gram entries of inputs, positions and layers, forward and backward; "
+                "take fewer inputs, or call mcnet.theory.program.expansion without an accuracy, which has no such bound"
+            )
         entries = Products(self.groups, a.value.taken(left), b.value.taken(right))
         own = covariance(entries, entries)
         with_old = np.zeros((len(left), self.noise.size))

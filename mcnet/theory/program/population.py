@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from mcnet.programs.names import Key, Name, ProgramError, found_by_name, key_of
 from mcnet.theory.program.jets import plain
 from mcnet.theory.program.normals import Together, sobol_normals
-from mcnet.theory.program.runs import Program, Run
+from mcnet.theory.program.runs import PLAIN, Program, Run
 from mcnet.theory.program.sites import Parts
 
 Floats = NDArray[np.float64]
@@ -126,13 +126,13 @@ class Population:
     def _make(self, backward: bool, sites: int) -> None:
         with threadpool_limits(1):  # many small products: threads of BLAS would wait for each other
             few = Together(None)
-            self._program.run(few, False, backward, expanded=False)
+            self._program.run(few, False, backward, PLAIN)
             self._runs[backward] = [
                 self._program.run(
                     Together(sobol_normals(sites, few.used, self._seed + number, few.forward or few.used)),
                     False,
                     backward,
-                    expanded=False,
+                    PLAIN,
                 )
                 for number in range(SETS)
             ]

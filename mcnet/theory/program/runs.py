@@ -12,11 +12,15 @@ from mcnet.programs.axes import Axes
 from mcnet.programs.names import INPUT, READOUT, Key, Name, ProgramError, found_by_name
 from mcnet.programs.parameters import Law, Laws, Network, Parameters, called
 from mcnet.theory.program import layout
-from mcnet.theory.program.finite_width import OUTPUT, Ask, Cotangent, SitesInterpreter, Vector
+from mcnet.theory.program.finite_width import Ask, Cotangent, How, SitesInterpreter, Vector
 from mcnet.theory.program.normals import Split, Together
 from mcnet.theory.program.quantities import Noise, Quantity, Taylor, product, reciprocal, root, smooth
 
 Floats = NDArray[np.float64]
+
+
+EXPANDED, PLAIN = How(), How(expanded=False)
+"""With 1/M terms, and at infinite width alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,17 +44,9 @@ class Program:
     gram: Floats
     axes: Axes
 
-    def run(
-        self,
-        normals: Split | Together,
-        by_weight: bool,
-        backward: bool,
-        expanded: bool = True,
-        tops: str = OUTPUT,
-        level: float = 0.0,
-    ) -> Run:
-        """At one set of sites; with a ``level`` the first direction of the inputs is that number at every site."""
-        w = SitesInterpreter(self.parameters, self.laws, self.axes[INPUT], normals, by_weight, expanded, tops, level)
+    def run(self, normals: Split | Together, by_weight: bool, backward: bool, how: How = EXPANDED) -> Run:
+        """At one set of sites."""
+        w = SitesInterpreter(self.parameters, self.laws, self.axes[INPUT], normals, by_weight, how)
         start = w.input(self.gram, self.axes)
         output = called(self.network, w, start, self.parameters)
         if not isinstance(output, Vector):
@@ -115,8 +111,8 @@ class Run:
                 index, gather = _contraction(one, other, w.alone, rows)
                 question = one.question
                 front = w.question_gram(question, other.question)
-                patches = question.units != question.fan
-                found.append(Term(one.law, question.fan, patches, front, back, index, gather, rows))
+                plain = w.entries_gram(question, other.question) or front
+                found.append(Term(one.law, question.fan, front, plain, back, index, gather, rows))
         return found
 
     def settled(self) -> Settled:
@@ -144,10 +140,9 @@ class Term:
     ----------
     law : Law
     fan : float
-    patches : bool
-        Whether the questions are taps with variances of their own.
-    front, back : Quantity
-        Products of the questions over the fan, and of the cotangents of the answers.
+    front, plain, back : Quantity
+        Products of the questions over the fan, the same without the variances of taps, and those of the cotangents of
+        the answers.
     index, gather : ndarray
         Which products of questions stand by those of cotangents, and where their sums go.
     rows : int
@@ -156,8 +151,8 @@ class Term:
 
     law: Law
     fan: float
-    patches: bool
     front: Quantity
+    plain: Quantity
     back: Quantity
     index: NDArray[np.intp]
     gather: Floats
@@ -165,13 +160,11 @@ class Term:
 
     def scaled_front(self, width: float, parameterization: str, train_biases: bool) -> Quantity:
         """alpha question . question + beta; of ``standard`` over M."""
-        law, gram = self.law, self.front
+        law, gram = self.law, self.plain
         if parameterization == "ntk":
-            return gram * law.sigma_w2 + (law.sigma_b2 if train_biases else 0.0)
+            return self.front * law.sigma_w2 + (law.sigma_b2 if train_biases else 0.0)
         if parameterization not in ("pdlt", "standard"):
             raise ProgramError(f'parameterization "{parameterization}" is not known (standard, ntk, pdlt)')
-        if self.patches:
-            raise ProgramError(f'expansion: the "{parameterization}" kernel of patches is not covered; use "ntk"')
         beta = 1.0 if train_biases else 0.0
         if parameterization == "pdlt":
             return gram + beta
