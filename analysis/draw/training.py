@@ -102,7 +102,7 @@ def _alive(course: Course) -> Floats:
 
 
 def _rate(each: Trained, rate: float) -> str:
-    return rf"$\eta$ = {rate:g}" + (r" $\cdot\,2/\lambda_{\max}$" if each.bound else "")
+    return rf"$\eta$ = {rate:.3g}" + (r" $\cdot\,2/\lambda_{\max}$" if each.bound else "")
 
 
 def powers(trained: Sequence[Trained]) -> Drawing | None:
@@ -234,11 +234,12 @@ def rate_map(trained: Sequence[Trained]) -> Drawing | None:
         figure = canvas(max(FULL, 3.4 * columns) if columns > 1 else 0.72 * FULL, 3.2 * rows + 0.4)
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
         image = None
+        colours = _colours([each.final[each.diverged < 0.5] for each in chosen])
         for axis, each, label in zip(axes, chosen, laws.labels(chosen), strict=False):
             shown = np.ma.masked_invalid(np.where(each.diverged < 0.5, each.final, np.nan)).T
             x, y = _edges(each.family.widths.astype(np.float64)), _edges(np.array(each.rates))
             axis.set_facecolor("#dddddd")
-            image = axis.pcolormesh(x, y, shown, norm=LogNorm(1e-2, 1e2), cmap="cividis", rasterized=True)
+            image = axis.pcolormesh(x, y, shown, norm=colours, cmap="cividis", rasterized=True)
             if each.bound:
                 axis.axhline(1.0, color=WARNING, lw=1.2, label=r"$2/\lambda_{\max}$")
             elif np.isfinite(each.bounds).all():
@@ -259,6 +260,14 @@ def rate_map(trained: Sequence[Trained]) -> Drawing | None:
         "have diverged. Line: 2/λ_max of the networks before training."
     ) + selection(len(chosen), len(known), "laws")
     return Drawing("learning-rate-map", figure, "Learning rate against width", caption)
+
+
+def _colours(finals: Sequence[Floats]) -> LogNorm:
+    """From the smallest to the largest ratio, within four powers of ten about 1."""
+    seen = np.concatenate([np.ravel(final) for final in finals])
+    seen = seen[np.isfinite(seen) & (seen > 0.0)]
+    low, high = (float(seen.min()), float(seen.max())) if seen.size else (0.1, 10.0)
+    return LogNorm(max(low, 1e-4), max(min(high, 1e4), 2.0 * max(low, 1e-4)))
 
 
 def _edges(values: Floats) -> Floats:

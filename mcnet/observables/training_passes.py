@@ -23,7 +23,7 @@ def passes(
     size, first = sub_batch(point, request, sampler, backend), start
     while first < stop:
         last = min(first + size, stop)
-        ensemble = ensemble_of(point, request.seed, first, last, request.precision, backend)
+        ensemble = ensemble_of(point, request.seed, first, last, precision(request, sampler), backend)
         try:
             trainings = Trainings(point, recipe_of(point), request.seed, ensemble, sampler, wants)
             trainings.make(wants)
@@ -38,10 +38,17 @@ def passes(
                 ) from error
 
 
+def precision(request: Request, sampler: str) -> str:
+    """Of the arrays: questions of a training are nearly equal from step to step, and what is new in them is all that an
+    asked matrix draws for. In float32 it drowns in rounding, and after some steps outputs are wrong by any factor.
+    """
+    return "float64" if sampler == "conditioned" else request.precision
+
+
 def bytes_per_network(point: Point, request: Request, sampler: str) -> int:
     """Working memory of one network."""
     kernels = bool(costs.needs_of(request) & {"kernel", "start"}) or recipe_of(point).learning_rate_unit == "bound"
-    itemsize = costs.itemsize(request.precision)
+    itemsize = costs.itemsize(precision(request, sampler))
     return training_costs.bytes_per_network(point, recipe_of(point), sampler, itemsize, kernels)
 
 

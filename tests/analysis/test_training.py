@@ -131,3 +131,16 @@ def test_outputs_tend_to_their_law(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(judging.theory, "outputs", slower)
     assert mcnet.analyze(tree)["summary"]["p_value"] < 1e-4
+
+
+def test_asked_matrices_train_in_double_precision() -> None:
+    """In float32 the new part of a question is rounding after some steps: outputs were wrong by factors of 100."""
+    outputs = []
+    for precision in ("mixed", "float64"):
+        study = regression()
+        study["sweep"] = {"width": [300]}
+        study["train"] = {**study["train"], "method": "conditioned", "steps": 16, "learning_rate": 0.5}
+        study["sampling"] = {"networks": 2, "seed": 2, "precision": precision}
+        outputs.append(mcnet.sample(study)["training/output"].values)
+    assert np.array_equal(*outputs)
+    assert np.abs(outputs[0]).max() < 10.0
