@@ -107,7 +107,7 @@ def bytes_per_network(point: Point, recipe: Recipe, sampler: str, itemsize: int,
         inputs = recipe.trained(point.inputs.count)
         whole = model_of(point, recipe).count(inputs)
         size = inputs * (point.outputs or 1)
-        total += whole.bytes_per_network("conditioned", itemsize, True) + 8 * size**2 * (4 + 2 * len(recipe.record))
+        total += whole.bytes_per_network(sampler, itemsize, True) + 8 * size**2 * (4 + 2 * len(recipe.record))
     return int(total)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mcnet.errors import DataError, ScenarioError
+from mcnet.observables.measure import estimate
 from mcnet.plan.plan import Plan, make_plan
 from mcnet.scenario import load
 
@@ -156,3 +157,14 @@ def test_batches_of_bisections_stay_short() -> None:
     few, many = ({**small, "measure": {name: {}}} for name in ("loss", "boundary_divergence"))
     batches = [make_plan(load(each)).points[0].batch for each in (few, many)]
     assert batches[1] * 100 < batches[0]
+
+
+def test_memory_of_kernels_through_batch_norm_is_that_of_built_matrices() -> None:
+    many = changed(
+        network={"normalization": "hidden-batch", "outputs": 10},
+        inputs={"count": 60},
+        train={"optimizer": "sgd", "batch_size": 20},
+        measure={"sharpness": {}},
+    )
+    (point,) = load(many).points()
+    assert estimate(point, load(many).request()).bytes_per_network < 1 << 29
