@@ -25,6 +25,7 @@ from mcnet_analysis.draw import spectra as spectrum_figures
 from mcnet_analysis.draw import spectra_scaling as scaling_figures
 from mcnet_analysis.draw import tangent as tangent_figures
 from mcnet_analysis.draw import training as training_figures
+from mcnet_analysis.draw import universality as universality_figures
 from mcnet_analysis.draw import width as width_figures
 from mcnet_analysis.draw.all import drawings
 from mcnet_analysis.draw.style import STYLE, Drawing
@@ -65,6 +66,7 @@ __all__ = [
     "spectrum_map",
     "training_loss",
     "training_powers",
+    "universality",
     "width",
 ]
 
@@ -273,6 +275,23 @@ def sampling(source: Source) -> Figure:
     """Adaptive sampling: networks at each width, and the error after each round."""
     analysis = judged(source)
     return _figure(sampling_figures.allocation(analysis.sampling, analysis.families), "adaptive sampling")
+
+
+def universality(sources: Sequence[Source]) -> Figure:
+    """Studies of several architectures in one figure: the same observables, measured over predicted.
+
+    Parameters
+    ----------
+    sources : sequence of path, DataTree or Analysis
+        At least one; each may have several laws.
+
+    Raises
+    ------
+    UsageError
+        If nothing that is drawn was measured and predicted.
+    """
+    families = [family for source in sources for family in judged(source).families]
+    return _figure(universality_figures.universality(families), "measured over predicted")
 
 
 def spectrum(source: Source, kind: str = "jacobian") -> Figure:

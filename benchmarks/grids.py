@@ -63,9 +63,8 @@ def convolution(side: int, channels: int, depth: int, grams: bool) -> tuple[floa
     who = Ensemble(BACKEND, KEY, 0, 1, "mixed")
 
     def run() -> None:
-        sampled.run(
-            architecture.network, p, architecture.laws_of(p), x, axes, who, "explicit", backward=False, grams=grams
-        )
+        how: dict[str, Any] = {"backward": False, "grams": grams, "per_site": True}
+        sampled.run(architecture.network, p, architecture.laws_of(p), x, axes, who, "explicit", **how)
 
     patches = np.random.default_rng(1).normal(size=(side * side, 9 * channels)).astype(np.float32)
     weights = np.random.default_rng(2).normal(size=(9 * channels, channels)).astype(np.float32)
@@ -93,7 +92,7 @@ def main() -> None:
     for side, channels in ((16, 128), (32, 128), (32, 256)):
         for grams in (False, True):
             took, products, drawn = convolution(side, channels, 4, grams)
-            what = "forward, all products of rows" if grams else "forward"
+            what = "forward with lengths" if grams else "forward"
             floor = products + drawn
             print(
                 f"| convolution, 4 layers, {side} x {side}, 3 x 3 taps, M = {channels} | {what} | {took:.3f} | "

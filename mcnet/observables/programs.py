@@ -51,6 +51,7 @@ def draw(
         sampler,
         backward=backward or batch or jacobian or "trace" in needs,
         keep=keep,
+        per_site=True,
         observe=partial(_show, collected, ensemble) if collected and "vectors" in needs else None,
     )
     for collector in (collected or {}).values():
@@ -87,8 +88,7 @@ def _grams(trace: Trace, letter: str, point: Point) -> Floats:
     seen, per_input = layers_seen(point, letter), math.prod(row_axes(point, letter).values())
     grams = np.full((count, point.depth + 1, per_input, t, t), np.nan)
     for layer in np.flatnonzero(seen):
-        whole = backend.fetch(trace.gram((letter, int(layer)))).reshape(-1, t, per_input, t, per_input)
-        grams[:, layer] = np.einsum("narbr->nrab", whole)
+        grams[:, layer] = backend.fetch(trace.site_grams((letter, int(layer))))
     first = 0 if seen[0] or letter == "h" else 1
     return grams[:, first:, 0] if per_input == 1 else grams[:, first:]
 

@@ -33,6 +33,8 @@ EXPANDED = ("gaussian", "orthogonal", "delta-orthogonal")
 ACCURACY = 0.02
 """Asked of the coefficients of 1/M where sites are sampled."""
 
+NOT_ASKED = "terms of 1/M are not asked for"
+
 WIDTH = 2**20
 """Width at which a program that does not read its width is interpreted: the same for all points of a family."""
 
@@ -83,7 +85,7 @@ def _theory(point: Point, program: Program, gram: bytes, rows: int, reason: str)
         found = limit(*given, **how)
     except ProgramError as error:
         why = str(error)
-    if not reason:
+    if not reason or (found is None and reason == NOT_ASKED):  # some have a limit by their sites alone
         try:
             made = expansion(*given, **how, accuracy=ACCURACY)
             if point.inputs.fresh or not made.needs_fresh_inputs:
@@ -98,7 +100,7 @@ def _theory(point: Point, program: Program, gram: bytes, rows: int, reason: str)
 
 def _why_no_expansion(point: Point, ensemble: Ensemble) -> str:
     if ensemble.limits_only:
-        return "terms of 1/M are not asked for"
+        return NOT_ASKED
     if point.weights not in EXPANDED:
         return f"no 1/M theory for {point.weights} weights"
     if point.outputs and point.readout != "gaussian":

@@ -76,6 +76,7 @@ class Settings:
     grams: bool
     observe: Observer | None
     one_functional: bool = False
+    per_site: bool = False
 
 
 def run(
@@ -94,6 +95,7 @@ def run(
     matrices: Mapping[Key, AbstractMatrix] | None = None,
     plan: Count | None = None,
     one_functional: bool = False,
+    per_site: bool = False,
 ) -> Trace:
     """The networks of an ensemble, forward.
 
@@ -126,6 +128,9 @@ def run(
     one_functional : bool
         Whether cotangents of one functional are wanted (:meth:`Trace.moves`), which live on all rows, and not those of
         all outputs.
+    per_site : bool
+        Whether products are wanted between inputs at one site alone (:meth:`Trace.site_grams`), where matrices are
+        built and need no others.
 
     Raises
     ------
@@ -140,7 +145,8 @@ def run(
     plan = plan or counted.count(network, parameters, laws, sizes, int(x.shape[-1]))
     if one_functional:
         plan = replace(plan, mixes_inputs=True)
-    settings = Settings(sampler, backward, keep, grams, observe, one_functional)
+    alone = per_site and sampler == "explicit"
+    settings = Settings(sampler, backward, keep, grams, observe, one_functional, alone)
     w = Sampled(parameters, laws, ensemble, settings, plan, matrices or {})
     start = w.input(x, sizes)
     output = called(network, w, start, parameters)
@@ -262,7 +268,9 @@ class Sampled(AbstractInterpreter):
         if self.settings.backward:
             self.vectors[key] = v
         self.seen[key] = None
-        if self.settings.grams:
+        if self.settings.grams and self.settings.per_site and rows.sites_of(v.axes) > 1:
+            self.seen[key] = self._at_sites(v, value)
+        elif self.settings.grams:
             xp = self.backend.xp
             if value is v.value:
                 products = self._overlaps(v)
@@ -270,6 +278,16 @@ class Sampled(AbstractInterpreter):
                 flat = xp.reshape(value, (value.shape[0], -1, v.units))
                 products = overlaps(xp, flat, flat)
             self.seen[key] = _zero_where_dead(xp, v.value, products / v.units)
+
+    def _at_sites(self, v: Vector, value: Array) -> Array:
+        """Products of the inputs at every site, (N or 1, P, T, T), float64."""
+        xp = self.backend.xp
+        (_, inputs, sites, units), networks = v.value.shape, value.shape[0]
+        value = xp.reshape(value, (networks, inputs, sites, units))
+        apart = xp.reshape(xp.permute_dims(value, (0, 2, 1, 3)), (networks * sites, inputs, 1, units))
+        flat = apart[:, :, 0, :]
+        products = _zero_where_dead(xp, apart, overlaps(xp, flat, flat) / units)
+        return xp.reshape(products, (networks, sites, inputs, inputs))
 
     # ------------------------------------------------------------ matrices
     def layer(self, key: Key) -> Layer:

@@ -85,7 +85,19 @@ class Trace:
         found = found_by_name(self._w.seen, name, "vector")
         if found is None:
             raise ProgramError("this run was made without products of rows: grams=True")
+        if found.ndim == 4:
+            raise ProgramError("this run was made with products at single sites: per_site=False")
         return found
+
+    def site_grams(self, name: Name) -> Array:
+        """Products of the inputs at each row of a seen vector, as :meth:`gram`: (N or 1, P, T, T)."""
+        found = found_by_name(self._w.seen, name, "vector")
+        if found is not None and found.ndim == 4:
+            return found
+        xp, axes = self._xp, found_by_name(self.count.seen, name, "vector").axes
+        inputs, sites = rows.inputs_of(axes), rows.sites_of(axes)
+        split = xp.reshape(self.gram(name), (-1, inputs, sites, inputs, sites))
+        return xp.permute_dims(xp.linalg.diagonal(xp.permute_dims(split, (0, 1, 3, 2, 4))), (0, 3, 1, 2))
 
     def vector(self, name: Name) -> Vector:
         """A seen vector."""

@@ -271,3 +271,21 @@ def test_what_cannot_be_sampled_is_told() -> None:
         sampled.run(lambda w, x: None, p, laws_of(p), x, (), who, "explicit", backward=False)
     with pytest.raises(ProgramError, match="they do not depend on the input"):
         sampled.run(lambda w, x: w.draw("z", 1.0), p, laws_of(p), x, (), who, "explicit", backward=False)
+
+
+@pytest.mark.parametrize("sampler", ["conditioned", "explicit"])
+@pytest.mark.parametrize("positions", [4, [2, 2]])
+def test_products_at_sites_are_those_of_all_rows(sampler: str, positions: Any) -> None:
+    """One input is zero, so that a row is dead; 2 inputs at 4 positions."""
+    case = zoo.shipped("convolution", positions=positions, kernel=1)
+    x = zoo.inputs(case, zoo.WIDTH)
+    x[:, 1] = -x[:, 0]
+    whole, alone = (zoo.run(case, sampler, 3, x=x, options={"per_site": each}) for each in (False, True))
+    for name in whole.seen:
+        gram = whole.gram(name).reshape(-1, 2, 4, 2, 4)
+        expected = np.einsum("narbr->nrab", gram)
+        np.testing.assert_allclose(alone.site_grams(name), expected, rtol=1e-12, atol=1e-14 * abs(expected).max())
+        np.testing.assert_array_equal(whole.site_grams(name), expected)
+    if sampler == "explicit":
+        with pytest.raises(ProgramError, match="products at single sites"):
+            alone.gram(("h", 1))
