@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
-.PHONY: demo test lint bench fuzz soak calibrate literature gpu-check docs clean
+.PHONY: demo test test-oldest lint bench fuzz soak calibrate literature gpu-check docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/mcnet run scenarios/quickstart.toml --out data/runs/quickstart
@@ -13,6 +13,20 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-test lint
 	$(THREADS) $(BIN)/python -m pytest -n 2 --dist worksteal
+
+OLDEST := .venv-oldest
+
+# The lowest versions that pyproject.toml allows, with the test tools of today.
+test-oldest: $(OLDEST)/.installed
+	$(THREADS) $(OLDEST)/bin/python -m pytest -n 2 --dist worksteal tests/dataset tests/engine tests/analysis
+
+$(OLDEST)/.installed: pyproject.toml tools/oldest.py
+	$(PYTHON) -m venv $(OLDEST)
+	$(PYTHON) -m tools.oldest dask zarr > $(OLDEST)/requirements.txt
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -r $(OLDEST)/requirements.txt \
+		pytest pytest-xdist hypothesis array-api-strict netCDF4 mpmath scikit-learn
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+ROUNDED = 1e-6
+"""Relative rounding of a mean: what does not vary among networks differs by that much from processor to processor."""
+
 
 class Comparison(NamedTuple):
     """Two measurements of the same networks.
@@ -44,7 +47,7 @@ def _score(again: NDArray[Any], before: NDArray[Any]) -> float:
         return np.inf
     means, spreads = zip(*map(_moments, (again, before)), strict=True)
     known = np.isfinite(spreads[0]) & np.isfinite(spreads[1]) & (spreads[0] + spreads[1] > 0.0)
-    error = np.sqrt(np.where(known, spreads[0] + spreads[1], 1.0))
+    error = np.sqrt(np.where(known, spreads[0] + spreads[1] + (ROUNDED * means[1]) ** 2, 1.0))
     return float(np.max(np.where(known, np.abs(means[0] - means[1]) / error, 0.0), initial=0.0))
 
 
