@@ -81,7 +81,7 @@ def built(width: int, networks: int, precision: str, activation: str) -> tuple[f
 
 def conditioned(architecture: str, width: int, steps: int) -> float:
     """Seconds of a training of one network of two inputs and two hidden layers."""
-    made = trainer(point(width, 2, 2, architecture=architecture), steps, 1, "mixed", "conditioned")
+    made = trainer(point(width, 2, 2, architecture=architecture), steps, 1, "float64", "conditioned")
 
     def train() -> None:
         made.descend(np.full(1, 0.1), steps)
@@ -100,7 +100,7 @@ def main() -> None:
                     ms, rate, product = built(width, networks, precision, activation)
                     told = f"{ms:.3f} | {rate:.1f} | {product:.1f} | {rate / product:.2f} |"
                     print(f"| {activation} | {precision} | {width} | {networks} | {told}", flush=True)
-        print("\nConditioned training, T = 2, depth 2, 20 steps, mixed\n")
+        print("\nConditioned training, T = 2, depth 2, 20 steps, float64\n")
         print("| architecture | width | s a network |")
         print("|---|---|---|")
         for architecture in ("dense", "residual"):
