@@ -58,7 +58,7 @@ ALLOWED: dict[str, set[str]] = {
     "statistics": {"theory"},
     "study": {"statistics", "dataset", "architectures", "predictions"},
     "predict": {"statistics", "study", "theory", "predictions", "observables"},
-    "judge": {"predict", "statistics", "study", "theory"},
+    "judge": {"predict", "predictions", "statistics", "study", "theory"},
     "sampling": {"statistics", "storage", "plan"},
     "draw": {"judge", "predict", "sampling", "statistics", "study", "theory", "plan"},
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from mcnet_analysis import study
+from mcnet_analysis.judge import cumulants
 from mcnet_analysis.judge.coefficients import fit_family
 from mcnet_analysis.judge.fisher import Spectra, spectra
 from mcnet_analysis.judge.power import Information
@@ -104,6 +105,7 @@ def judge_family(tree: xarray.DataTree, family: Family, theory: Theory) -> Judge
     scales = expected_scales(family, table, of_table, of_theory)
     missing: dict[str, int] = {}
     rows = _point_rows(family, table, of_table, of_theory, scales, missing)
+    rows += cumulants.rows(tree, family, theory, missing)
     fitted = fit_family(family, table, of_table, of_theory, scales)
     for what, number in fitted.missing.items():
         count(missing, what, number)

@@ -71,15 +71,20 @@ def theory_of(ensemble: Ensemble, inputs: tuple[int, ...]) -> Theory:
     return _theory(point, architectures.of(point), gram.tobytes(), len(rows), _why_no_expansion(point, ensemble))
 
 
-@lru_cache(maxsize=64)
-def _theory(point: Point, program: Program, gram: bytes, rows: int, reason: str) -> Theory:
+def interpreted(point: Point, program: Program, gram: Floats) -> tuple[tuple[Any, Any, Floats], dict[str, Any]]:
+    """Arguments and keys with which the theory of programs is called for a point."""
     how: dict[str, Any] = {
         "activation": point.activation,
         "weights": point.weights,
         "axes": {name: size for name, size in program.axes.items() if name != INPUT},
         "parameters": {**program.parameters.mapping, "outputs": 1 if point.outputs else None},
     }
-    given = (program.network, program.architecture.laws(program.parameters), np.frombuffer(gram).reshape(rows, rows))
+    return (program.network, program.architecture.laws(program.parameters), gram), how
+
+
+@lru_cache(maxsize=64)
+def _theory(point: Point, program: Program, gram: bytes, rows: int, reason: str) -> Theory:
+    given, how = interpreted(point, program, np.frombuffer(gram).reshape(rows, rows))
     found, why = None, ""
     try:
         found = limit(*given, **how)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from mcnet_analysis import analyze, study
 
 import mcnet
+from mcnet.predictions import cumulants
 
 CONVOLUTION = {"architecture": "convolution", "positions": 3}
 TRANSFORMER = {"architecture": "transformer", "tokens": 2, "softmax_scale": "1/n", "normalization": "post-layer"}
@@ -71,3 +73,28 @@ def test_terms_of_order_1_over_m_are_not_computed_where_nobody_asks(monkeypatch:
     assert np.isfinite(judged.predicted.limit).any()
     assert np.isnan(judged.predicted.a1).all()
     assert any("1/M" in why for why in judged.predicted.why_not)
+
+
+def test_correlators_of_outputs_and_kernel_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """V, D, A and B of dense networks with two outputs; theory with twice the correlators is rejected."""
+    tree = sampled({"outputs": 2}, 4000, [128, 256], measure={"q": {}, "ntk": {"blocks": "all"}})
+
+    def scores() -> dict[str, float]:
+        (judged,) = analyze.judge(tree).families
+        mine = [
+            row for row in judged.comparisons if row["observable"] == "ntk_cumulant" and row["point"]["width"] == 256
+        ]
+        assert all(row["left_out"] for row in mine)
+        return {row["statistic"]: row["z"] for row in mine}
+
+    found = scores()
+    assert set(found) == {"V", "D", "A", "B"}
+    assert max(map(abs, found.values())) < 4
+    right = cumulants.correlators
+
+    def doubled(ensemble: Any, index: int) -> Any:
+        made = right(ensemble, index)
+        return replace(made, **{name: 2 * getattr(made, name) for name in ("V", "D", "A", "B")})
+
+    monkeypatch.setattr(cumulants, "correlators", doubled)
+    assert min(map(abs, scores().values())) > 4
