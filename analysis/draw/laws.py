@@ -30,6 +30,7 @@ _TITLES = {
     "c": "correlation of the pre-activations",
     "autocorrelation": "overlap of the pre-activations with the last layer",
     "autocorrelation_hat": "overlap of the activations with the last layer",
+    "attention_entropy": "entropy of attention, first head",
     "token_similarity": "mean cosine between tokens",
     "lyapunov": "largest finite-time Lyapunov exponent",
     **{f"lyapunov_{number}": f"finite-time Lyapunov exponent {number}" for number in (2, 3, 4)},

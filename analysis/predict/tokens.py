@@ -13,5 +13,13 @@ def _room(column: Column, limits: Mapping[Column, float]) -> float:
     return 1.0 - abs(limits[column])
 
 
-TOKENS = (Observable("token_similarity", "similarity", 0, r"s", _room, curve("token_similarity")),)
-"""Of transformers: how much alike tokens are."""
+def _nat(column: Column, limits: Mapping[Column, float]) -> float:
+    """A factor e in the number of tokens that one attends to."""
+    return 1.0
+
+
+TOKENS = (
+    Observable("token_similarity", "similarity", 0, r"s", _room, curve("token_similarity")),
+    Observable("attention_entropy", "similarity", 1, r"H", _nat, curve("attention_entropy")),
+)
+"""Of transformers: how much alike tokens are, how widely they attend (the first head)."""

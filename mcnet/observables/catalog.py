@@ -12,6 +12,7 @@ from mcnet import activations
 from mcnet.coordinates import DENSE
 from mcnet.errors import UsageError
 from mcnet.observables import (
+    attention_entropy,
     boundaries,
     branch_energy,
     conditional_fisher,
@@ -50,6 +51,7 @@ _MODULES = (
     boundaries,
     lyapunov,
     token_similarity,
+    attention_entropy,
 )
 OBSERVABLES: dict[str, Observable] = {
     name: observable for module in _MODULES for name, observable in module.OBSERVABLES.items()

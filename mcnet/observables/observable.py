@@ -77,6 +77,15 @@ class TraceReader(Protocol):
         ...
 
 
+@runtime_checkable
+class AttentionReader(Protocol):
+    """A collector that is also shown how tokens attend to each other."""
+
+    def attend(self, weights: NDArray[np.float64]) -> None:
+        """Weights of a head, (N, T, S, S): of token s in the sum for token t in ``[..., t, s]``; before their h."""
+        ...
+
+
 @dataclass(frozen=True)
 class _Guarded:
     """A collector whose failures carry the name of its observable."""
@@ -87,6 +96,11 @@ class _Guarded:
     def see(self, name: str, layer: int, rows: NDArray[Any]) -> None:
         """As :class:`Collector`."""
         self._call(self.collector.see, name, layer, rows)
+
+    def attend(self, weights: NDArray[np.float64]) -> None:
+        """As :class:`AttentionReader`."""
+        if isinstance(self.collector, AttentionReader):
+            self._call(self.collector.attend, weights)
 
     def read(self, trace: Trace) -> None:
         """As :class:`TraceReader`."""

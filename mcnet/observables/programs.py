@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mcnet import architectures, streams
 from mcnet.networks import inputs, tangent
 from mcnet.observables import program_jacobian
-from mcnet.observables.observable import Collector, TraceReader
+from mcnet.observables.observable import AttentionReader, Collector, TraceReader
 from mcnet.observables.rows import layers_seen, row_axes
 from mcnet.observables.sample import Sample
 from mcnet.point import Point
@@ -22,7 +22,7 @@ from mcnet.programs.names import INPUT, Key
 from mcnet.programs.questions import Parameterization
 from mcnet.programs.tape import Vector
 from mcnet.programs.trace import Backward, Trace
-from mcnet.weights.laws import Ensemble
+from mcnet.weights.laws import Array, Ensemble
 
 Floats = NDArray[np.float64]
 
@@ -53,6 +53,7 @@ def draw(
         keep=keep,
         per_site=True,
         observe=partial(_show, collected, ensemble) if collected and "vectors" in needs else None,
+        attend=partial(_show_attention, collected, ensemble) if collected and "vectors" in needs else None,
     )
     for collector in (collected or {}).values():
         if isinstance(collector, TraceReader):
@@ -77,6 +78,14 @@ def _show(collected: Mapping[str, Collector], ensemble: Ensemble, key: Key, v: V
     plain = plain.reshape(plain.shape[0], *v.axes.values(), plain.shape[-1])
     for collector in collected.values():
         collector.see(str(name), int(layer[0]), np.broadcast_to(plain, (ensemble.count, *plain.shape[1:])))
+
+
+def _show_attention(collected: Mapping[str, Collector], ensemble: Ensemble, weights: Array) -> None:
+    """Let collectors see the weights of a head, (N or 1, T, rest, S, S)."""
+    plain = ensemble.backend.fetch(weights)[:, :, 0]
+    for collector in collected.values():
+        if isinstance(collector, AttentionReader):
+            collector.attend(np.broadcast_to(plain, (ensemble.count, *plain.shape[1:])))
 
 
 def _grams(trace: Trace, letter: str, point: Point) -> Floats:

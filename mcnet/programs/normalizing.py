@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mcnet.backend import Backend
@@ -94,11 +94,19 @@ def layer_norm(backend: Backend, v: Vector, epsilon: float, mixing: bool) -> Ste
 
 
 def attention(
-    backend: Backend, query: Vector, key: Vector, value: Vector, axis: str, scale: float, mixing: bool
+    backend: Backend,
+    query: Vector,
+    key: Vector,
+    value: Vector,
+    axis: str,
+    scale: float,
+    mixing: bool,
+    note: Callable[[Array], None] | None = None,
 ) -> Step:
     """Rows of value mixed along an axis by softmax of scale * query.key.
 
     Scores and weights are float64; rows are plain on the way, and differences of inputs as precise as their type.
+    ``note`` is called with the weights, (N, T, rest, n, n).
     """
     xp, dtype = backend.xp, value.value.dtype
     along = Axis(xp, value.axes, axis)
@@ -119,6 +127,8 @@ def attention(
     scores = scale * xp.matmul(q, turned(k))
     weights = xp.exp(scores - xp.max(scores, axis=-1, keepdims=True))
     weights = weights / xp.sum(weights, axis=-1, keepdims=True)  # (N, T, rest, n, n)
+    if note is not None:
+        note(weights)
     parts = [a[:, None, ...] for a in (q, k, v, weights)]
 
     def through(change: Array, w: Array) -> Array:

@@ -75,6 +75,7 @@ class Settings:
     keep: bool
     grams: bool
     observe: Observer | None
+    attend: Callable[[Array], None] | None = None
     one_functional: bool = False
     per_site: bool = False
 
@@ -92,6 +93,7 @@ def run(
     keep: bool = True,
     grams: bool = True,
     observe: Observer | None = None,
+    attend: Callable[[Array], None] | None = None,
     matrices: Mapping[Key, AbstractMatrix] | None = None,
     plan: Count | None = None,
     one_functional: bool = False,
@@ -121,6 +123,8 @@ def run(
         Whether products of the rows of seen vectors are wanted.
     observe : callable, optional
         Called with name and vector of everything seen.
+    attend : callable, optional
+        Called with the weights (N, T, rest, n, n) of every attention, in the order of the program.
     matrices : mapping, optional
         Matrices of an earlier run to go on with, as :attr:`Trace.matrices` has them.
     plan : Count, optional
@@ -146,7 +150,7 @@ def run(
     if one_functional:
         plan = replace(plan, mixes_inputs=True)
     alone = per_site and sampler == "explicit"
-    settings = Settings(sampler, backward, keep, grams, observe, one_functional, alone)
+    settings = Settings(sampler, backward, keep, grams, observe, attend, one_functional, alone)
     w = Sampled(parameters, laws, ensemble, settings, plan, matrices or {})
     start = w.input(x, sizes)
     output = called(network, w, start, parameters)
@@ -246,7 +250,8 @@ class Sampled(AbstractInterpreter):
         return self._made(normalizing.layer_norm(self.backend, v, epsilon, self.plan.mixes_inputs), v.axes, (v,))
 
     def _attention(self, query: Any, key: Any, value: Any, axis: str, scale: float) -> Vector:
-        step = normalizing.attention(self.backend, query, key, value, axis, scale, self.plan.mixes_inputs)
+        mixing, attend = self.plan.mixes_inputs, self.settings.attend
+        step = normalizing.attention(self.backend, query, key, value, axis, scale, mixing, attend)
         return self._made(step, value.axes, (query, key, value))
 
     def _draw(self, key: Key, variance: float, axes: Axes) -> Vector:

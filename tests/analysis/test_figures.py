@@ -19,6 +19,7 @@ from mcnet.scenario import shipped
 
 # Changes that make a scenario take a second; what is drawn stays of the same kinds.
 TINY: dict[str, tuple[str, ...]] = {
+    "attention_width_and_heads": ("network.depth=2", "sweep.width=[16, 32]", "sampling.networks=100"),
     "conditional_fim": ("sweep.activation=['tanh']", "sweep.depth=[2, 3]", "sweep.width=[16, 32]",
                         "sampling.networks=12"),
     "conjugate_kernel": ("inputs.count=24", "sweep.width=[24]", "sweep.depth=[1, 2]", "sampling.networks=12"),
