@@ -162,7 +162,8 @@ def _block(top: Axes, bottom: Axes, judged: Judged, name: str, below: str) -> No
     shown = some(range(len(judged.family.settings)), WIDTHS)
     looks = ordered(len(shown))
     if finite(found.limit):
-        top.plot(found.layers, found.limit, color=INK, zorder=1, label=r"theory, $M\to\infty$")
+        alone = "_" if np.isfinite(found.limit).sum() == 1 else None  # a line would not show
+        top.plot(found.layers, found.limit, marker=alone, ms=14, color=INK, zorder=1, label=r"theory, $M\to\infty$")
     for i, look in zip(shown, looks, strict=True):
         width, m, theory = judged.family.settings[i].width, judged.moments[i], judged.predictions[i]
         if finite(theory.a1[found.at]):
