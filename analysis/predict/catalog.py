@@ -43,7 +43,7 @@ def predict(theory: Theory, setting: Setting, columns: Sequence[Column]) -> Pred
 
     Of dense networks by the theory of those; of others, and of what plug-ins register, by whom the registry names.
     """
-    no_coefficients = theory.why_no_coefficients(setting)
+    no_coefficients = [theory.why_no_coefficients(setting, column.observable) for column in columns]
     curves: dict[tuple[str, tuple[int, ...]], Curve] = {}
     table, errors = np.full((6, len(columns)), np.nan), np.zeros((3, len(columns)))
     table[3:5], table[5] = 0.0, np.inf
@@ -52,7 +52,7 @@ def predict(theory: Theory, setting: Setting, columns: Sequence[Column]) -> Pred
     for j, column in enumerate(columns):
         ours = setting.why_no_theory is None and column.observable in _OWN
         no_limit = why_no_limit(ours)
-        reasons.append(no_limit or no_coefficients or "")
+        reasons.append(no_limit or no_coefficients[j] or "")
         if no_limit is not None:
             continue
         place = (column.observable, column.inputs)
@@ -65,7 +65,7 @@ def predict(theory: Theory, setting: Setting, columns: Sequence[Column]) -> Pred
         if found.errors is not None:
             errors[:, j] = [np.nan_to_num(values[layer if len(values) > 1 else 0]) for values in found.errors]
         reasons[j] = reasons[j] or found.why_not
-    if no_coefficients is not None:
-        table[1:3] = np.nan
-        table[3:5] = 0.0
+    without = np.array([reason is not None for reason in no_coefficients], dtype=bool)
+    table[1:3, without] = np.nan
+    table[3:5, without] = 0.0
     return Predicted(table[0], table[1], table[2], table[3] > 0, table[4] > 0, table[5], tuple(reasons), errors)

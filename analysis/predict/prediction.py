@@ -154,11 +154,11 @@ class Theory:
             return "the Gram matrix of the inputs is unknown"
         return None
 
-    def why_no_coefficients(self, setting: Setting) -> str | None:
-        """Why only limits are predicted, or None."""
+    def why_no_coefficients(self, setting: Setting, observable: str = "") -> str | None:
+        """Why only limits are predicted (of an observable), or None."""
         if "1/M" not in self.orders:
             return "1/M is not among the theories asked for"
-        if setting.law["weights"] not in programs.EXPANDED:
+        if setting.law["weights"] not in programs.EXPANDED and observable != "q_hat":  # of those its predictors tell
             return f"no 1/M theory for {setting.law['weights']} weights"
         return None
 

@@ -6,6 +6,7 @@ from mcnet.predictions import dynamics as _dynamics  # noqa: F401
 from mcnet.predictions import tokens as _tokens  # noqa: F401
 from mcnet.predictions import normalization as _normalization  # noqa: F401
 from mcnet.predictions import seen as _seen  # noqa: F401
+from mcnet.predictions import uniform as _uniform  # noqa: F401
 from mcnet.predictions.ensemble import Ensemble
 from mcnet.predictions.registry import Curve, Unknown, curve, predict, register
 
