@@ -29,7 +29,7 @@ import numpy as np
 from mcnet import streams
 from mcnet.activations import Activation
 from mcnet.kernels.vectors import overlaps
-from mcnet.programs import counted, normalizing, rows
+from mcnet.programs import counted, dead, normalizing, rows
 from mcnet.programs.counted import Count
 from mcnet.programs.names import INPUT, Key, ProgramError, text_of
 from mcnet.programs.parameters import Laws, Network, Parameters, called
@@ -45,8 +45,6 @@ Array = Any
 Observer = Callable[[Key, Vector], None]
 """Called with every vector that the program sees, while it is there."""
 
-DEAD = 1e-9
-"""A row is looked at whether it is exactly zero where its squared length is below this share of another one."""
 
 SAMPLERS = ("conditioned", "explicit")
 
@@ -274,7 +272,7 @@ class Sampled(AbstractInterpreter):
             self.vectors[key] = v
         self.seen[key] = None
         if self.settings.grams and self.settings.per_site and rows.sites_of(v.axes) > 1:
-            self.seen[key] = self._at_sites(v, value)
+            self.seen[key] = dead.products_at_sites(self.backend.xp, v.value, value)
         elif self.settings.grams:
             xp = self.backend.xp
             if value is v.value:
@@ -282,17 +280,7 @@ class Sampled(AbstractInterpreter):
             else:
                 flat = xp.reshape(value, (value.shape[0], -1, v.units))
                 products = overlaps(xp, flat, flat)
-            self.seen[key] = _zero_where_dead(xp, v.value, products / v.units)
-
-    def _at_sites(self, v: Vector, value: Array) -> Array:
-        """Products of the inputs at every site, (N or 1, P, T, T), float64."""
-        xp = self.backend.xp
-        (_, inputs, sites, units), networks = v.value.shape, value.shape[0]
-        value = xp.reshape(value, (networks, inputs, sites, units))
-        apart = xp.reshape(xp.permute_dims(value, (0, 2, 1, 3)), (networks * sites, inputs, 1, units))
-        flat = apart[:, :, 0, :]
-        products = _zero_where_dead(xp, apart, overlaps(xp, flat, flat) / units)
-        return xp.reshape(products, (networks, sites, inputs, inputs))
+            self.seen[key] = dead.zero_where_dead(xp, v.value, products / v.units)
 
     # ------------------------------------------------------------ matrices
     def layer(self, key: Key) -> Layer:
@@ -332,7 +320,7 @@ class Sampled(AbstractInterpreter):
             answer = matrix.apply(question, constants)
         answer = xp.reshape(answer, (answer.shape[0], inputs, sites, asked.units))
         if law.sigma_b2 == 0.0:
-            answer = _zero_where_asked_zero(xp, v.value, answer)
+            answer = dead.zero_where_asked_zero(xp, v.value, answer)
         mixing = self.plan.mixes_inputs
 
         def pull(c: Array) -> list[Array]:
@@ -340,7 +328,7 @@ class Sampled(AbstractInterpreter):
             flat = xp.reshape(c, (networks, functionals * inputs * sites, units))
             y = matrix.apply_transpose(flat)
             y = xp.reshape(y, (y.shape[0], functionals, inputs, sites, y.shape[2]))
-            return [y if mixing else _zero_where_asked_zero(xp, c, y)]
+            return [y if mixing else dead.zero_where_asked_zero(xp, c, y)]
 
         def push(tangents: Sequence[Array], inputs: int) -> Array:
             (t,) = tangents
@@ -367,46 +355,3 @@ class Sampled(AbstractInterpreter):
             flat = xp.reshape(v.value, (v.value.shape[0], -1, v.units))
             self._products = (v, overlaps(xp, flat, flat))
         return self._products[1]
-
-
-def dead(xp: Any, value: Array) -> Array | None:
-    """Rows (..., T, P, 1) whose vector is exactly zero, as in a dead layer; None where there is none."""
-    for few in (8, 64):
-        some = rows.to_plain(xp, value[..., : min(few, value.shape[-1])])
-        if not bool(xp.any(xp.all(some == 0.0, axis=-1))):  # most often, told by a few units
-            return None
-    return xp.max(xp.abs(rows.to_plain(xp, value)), axis=-1, keepdims=True) == 0.0
-
-
-def _zero_where_asked_zero(xp: Any, question: Array, answer: Array) -> Array:
-    """The answer to a vector that is exactly zero: exactly zero, not zero up to rounding.
-
-    In the difference basis its row is minus the row of input 0; rounding would turn phi'(0) on and off at random.
-    """
-    nothing = dead(xp, question)
-    return answer if nothing is None else xp.where(nothing, _nothing(xp, answer), answer)
-
-
-def _nothing(xp: Any, value: Array) -> Array:
-    """Rows of zero vectors in the difference basis, where row 0 is as it is: (..., 1 or T, P, M)."""
-    first = value[..., :1, :, :]
-    if value.shape[-3] == 1:
-        return xp.zeros_like(first)
-    return xp.concat([xp.zeros_like(first), *[-first] * (value.shape[-3] - 1)], axis=-3)
-
-
-def _zero_where_dead(xp: Any, value: Array, products: Array) -> Array:
-    """Of a vector that is exactly zero the length is exactly zero, whatever the order of the sums; (N, R, R)."""
-    lengths = rows.plain_lengths(xp, value.shape[1], value.shape[2], products)
-    if not bool(xp.any(lengths <= DEAD * xp.max(lengths, axis=1, keepdims=True))):
-        return products
-    nothing = dead(xp, value)
-    if nothing is None:
-        return products
-    lead, inputs, sites, _ = value.shape
-    flat = xp.reshape(nothing, (lead, inputs * sites, 1))
-    for _ in range(2):
-        split = xp.reshape(products, (products.shape[0], inputs, sites, products.shape[2]))
-        products = xp.where(flat, xp.reshape(_nothing(xp, split), products.shape), products)
-        products = xp.matrix_transpose(products)
-    return products

@@ -11,7 +11,7 @@ import numpy as np
 from mcnet import streams
 from mcnet.kernels.linalg import extend
 from mcnet.kernels.vectors import overlaps
-from mcnet.programs import rows
+from mcnet.programs import dead, rows
 from mcnet.programs.counted import Count
 from mcnet.programs.growth import stretches
 from mcnet.programs.jacobian import Jacobian
@@ -94,10 +94,8 @@ class Trace:
         found = found_by_name(self._w.seen, name, "vector")
         if found is not None and found.ndim == 4:
             return found
-        xp, axes = self._xp, found_by_name(self.count.seen, name, "vector").axes
-        inputs, sites = rows.inputs_of(axes), rows.sites_of(axes)
-        split = xp.reshape(self.gram(name), (-1, inputs, sites, inputs, sites))
-        return xp.permute_dims(xp.linalg.diagonal(xp.permute_dims(split, (0, 1, 3, 2, 4))), (0, 3, 1, 2))
+        axes = found_by_name(self.count.seen, name, "vector").axes
+        return dead.at_sites(self._xp, self.gram(name), rows.inputs_of(axes), rows.sites_of(axes))
 
     def vector(self, name: Name) -> Vector:
         """A seen vector."""
