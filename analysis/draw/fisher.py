@@ -177,33 +177,42 @@ def _histogram(axis: Axes, judged: Judged) -> None:
 
 
 def degeneracy(families: Sequence[Judged]) -> Drawing | None:
-    """How the C largest eigenvalues, equal in the limit, split at finite width."""
-    shown = next((judged for judged in families if _several(judged)), None)
-    if shown is None:
+    """How the C largest eigenvalues, equal in the limit, split at finite width: every law with several outputs."""
+    known = [judged for judged in families if _several(judged)]
+    shown = some(known, PANELS)
+    if not shown:
         return None
-    outputs = int(shown.family.first.law["outputs"])
-    widths = shown.family.widths
-    top = np.array(shown.fisher.top) / np.array(shown.fisher.limits)[:, None]  # (W, C + 1)
+    names = laws.labels(shown, _INPUTS) if len(shown) > 1 else [""]
     with rc_context(STYLE):
-        figure = canvas(0.8 * FULL, 4.0)
-        axis = figure.subplots()
-        for k, look in enumerate(ordered(outputs)):
-            label = "each of them" if k == outputs // 2 else None
-            axis.plot(widths, top[:, k], "o-", color=look.colour, ms=3, lw=0.8, label=label)
-        axis.plot(
-            widths, top[:, :outputs].mean(1), "s", color=INK, ms=6, mfc="white", label=f"mean of the {outputs} largest"
-        )
-        axis.plot(widths, top[:, outputs], "v:", color=WARNING, lw=0.8, label=f"number {outputs + 1}: bulk")
-        axis.axhline(1.0, color=INK, lw=1, label="theory, all equal")
-        width_axis(axis, widths.tolist())
-        axis.set_ylabel(r"$\langle\lambda_i\rangle$ / theory")
-        legend_below(figure, [axis])
+        figure, axes = _panels(len(shown))
+        for axis, judged, name in zip(axes, shown, names, strict=True):
+            _splitting(axis, judged)
+            axis.set_title(folded(name))
+        for axis in _left(axes, len(shown)):
+            axis.set_ylabel(r"$\langle\lambda_i\rangle$ / theory")
+        legend_below(figure, axes)
+    outputs = sorted({int(judged.family.first.law["outputs"]) for judged in shown})
     caption = (
         "Mean over networks of the largest eigenvalues, one line each, divided by leading-order theory, where all are "
         "equal. The kernel blocks between two outputs have mean zero and a variance of order 1/M: they split the "
         "eigenvalues by a relative M^(-1/2), so the first is no measure of the theory; the mean is."
-    )
-    return Drawing("fisher-splitting", figure, f"Fisher information: the {outputs} largest eigenvalues", caption)
+    ) + selection(len(shown), len(known), "laws")
+    largest = f"the {outputs[0]} largest eigenvalues" if len(outputs) == 1 else "the largest eigenvalues"
+    return Drawing("fisher-splitting", figure, f"Fisher information: {largest}", caption)
+
+
+def _splitting(axis: Axes, judged: Judged) -> None:
+    outputs = int(judged.family.first.law["outputs"])
+    widths = judged.family.widths
+    top = np.array(judged.fisher.top) / np.array(judged.fisher.limits)[:, None]  # (W, C + 1)
+    for k, look in enumerate(ordered(outputs)):
+        label = "each of them" if k == outputs // 2 else None
+        axis.plot(widths, top[:, k], "o-", color=look.colour, ms=3, lw=0.8, label=label)
+    mean = top[:, :outputs].mean(1)
+    axis.plot(widths, mean, "s", color=INK, ms=6, mfc="white", label=f"mean of the {outputs} largest")
+    axis.plot(widths, top[:, outputs], "v:", color=WARNING, lw=0.8, label=f"number {outputs + 1}: bulk")
+    axis.axhline(1.0, color=INK, lw=1, label="theory, all equal")
+    width_axis(axis, widths.tolist())
 
 
 def _several(judged: Judged) -> bool:
