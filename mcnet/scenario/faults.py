@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from mcnet.errors import ScenarioError
 from mcnet.scenario.fields import FAULT, found, nearest
 from mcnet.scenario.schema import sections
-from mcnet.scenario.text import Path, Position, excerpt, positions, quote, shown
+from mcnet.scenario.text import Path, Position, excerpt, listed, positions, quote, shown
 
 _SHOWN = 40
 _KEPT = 2000
@@ -60,7 +60,7 @@ class Faults:
         elif home and len(path) == 2 and home != path[0]:
             hint = f"It belongs in [{home}]."
         else:
-            hint = f"Known: {', '.join(allowed)}."
+            hint = f"Known: {listed(allowed)}."
         self.add(path, f"unknown {what}. {hint}", at_key=True)
 
     def missing(self, path: Path, what_to_do: str) -> None:

@@ -12,7 +12,7 @@ from mcnet.scenario import target as scenario_target
 from mcnet.scenario.draft import Draft
 from mcnet.scenario.faults import Faults
 from mcnet.scenario.fields import suggestion
-from mcnet.scenario.text import quote
+from mcnet.scenario.text import listed, quote
 
 MAX_MEASURES = 1000
 """Keys that are looked at one by one; whoever writes more means no scenario."""
@@ -25,8 +25,8 @@ def read(content: Any, faults: Faults) -> Measures:
     from mcnet.observables.catalog import OBSERVABLES
 
     if content is None or content == {}:
-        known = ", ".join(OBSERVABLES)
-        faults.missing(("measure",), f"Write [measure] with at least one of {known}, for example q = {{}}.")
+        known = listed(tuple(OBSERVABLES))
+        faults.missing(("measure",), f"Write [measure], for example with q = {{}}. There are {known}.")
         return {}
     if not isinstance(content, Mapping):
         faults.add(("measure",), f"expected a section, got {quote(content)}. Write [measure] on a line of its own.")

@@ -11,7 +11,7 @@ import json
 import re
 import tomllib
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -272,3 +272,14 @@ def _inline(value: Any) -> str:
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return repr(value)  # int, float (inf and nan too) and dates are written alike in both languages
+
+
+LISTED = 20
+"""Names that a sentence lists; where there are more, it says where all of them are."""
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names for a sentence, with how many more there are."""
+    more = len(names) - LISTED
+    shown_names = ", ".join(names[:LISTED])
+    return shown_names if more <= 0 else f"{shown_names} and {more} more (docs/scenarios.md has all)"
