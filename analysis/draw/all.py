@@ -60,7 +60,12 @@ def drawings(
     return [drawing for drawing in candidates if drawing is not None]
 
 
-_OTHERWISE = {"autocorrelation", "autocorrelation_hat", *(f"lyapunov{end}" for end in ("", "_2", "_3", "_4"))}
+_OTHERWISE = {
+    "bn_gradient_growth",
+    "autocorrelation",
+    "autocorrelation_hat",
+    *(f"lyapunov{end}" for end in ("", "_2", "_3", "_4")),
+}
 """Observables with layers that have a figure of their own."""
 
 

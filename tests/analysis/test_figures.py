@@ -20,10 +20,18 @@ from mcnet.scenario import shipped
 # Changes that make a scenario take a second; what is drawn stays of the same kinds.
 TINY: dict[str, tuple[str, ...]] = {
     "attention_width_and_heads": ("network.depth=2", "sweep.width=[16, 32]", "sampling.networks=100"),
+    "bn_gradient_growth": (
+        "network.depth=3",
+        "sweep.points=[{count=4, width=16}, {count=4, width=32}, {count=8, width=16}, {count=8, width=32}]",
+        "sampling.networks=40",
+    ),
+    "catapult": ("sweep.width=[16, 64]", "sampling.networks=40"),
     "conditional_fim": ("sweep.activation=['tanh']", "sweep.depth=[2, 3]", "sweep.width=[16, 32]",
                         "sampling.networks=12"),
+    "conditioned_training": ("sweep.width=[400]", "train.steps=4", "sampling.networks=12"),
     "conjugate_kernel": ("inputs.count=24", "sweep.width=[24]", "sweep.depth=[1, 2]", "sampling.networks=12"),
     "conv_depth_scales": ("network.depth=6", "sweep.width=[16, 32]", "sampling.networks=200"),
+    "coordinate_check": ("sweep.width=[16, 32, 64]", "sampling.networks=12"),
     "delta_orthogonal_isometry": ("sweep.depth=[2, 4]", "sweep.width=[8, 16]", "sampling.networks=12"),
     "dynamical_isometry": ("sweep.depth=[2, 4]", "sweep.width=[20, 40]", "sampling.networks=12"),
     "edge_fluctuations": ("sweep.width=[20, 40, 80]", "sampling.networks=40"),
@@ -36,12 +44,17 @@ TINY: dict[str, tuple[str, ...]] = {
     "gradient_explosion": ("network.depth=12", "sweep.width=[16, 32, 64]", "sampling.networks=100"),
     "jacobian_plane": ("sweep.weights=['gaussian']", "network.depth=4", "sweep.width=[20]", "sampling.networks=4",
                        "sweep.sigma_w2=[0.8, 1.2, 1.6, 2.0]", "sweep.sigma_b2=[0.002, 0.03, 0.1, 0.2]"),
+    "lazy_limit": ("sweep.width=[16, 32, 64]", "train.steps=4", "train.record=[0, 2, 4]", "sampling.networks=24"),
+    "learning_rate_boundary": ("sweep.width=[16, 32]", "sampling.networks=8", "measure.boundary_monotone.steps=6",
+                               "measure.boundary_divergence.steps=10"),
     "linear_products": ("sweep.depth=[1, 2, 4]", "sweep.width=[20, 40, 80]", "sampling.networks=40"),
     "lyapunov": ("network.depth=4", "sweep.width=[16, 32]", "sampling.networks=100"),
     "ntk_depth_to_width": ("sweep.depth=[1, 2, 4]", "sweep.width=[16, 32, 64]", "sampling.networks=300"),
     "ntk_finite_width": ("sweep.width=[16, 32, 64]", "sampling.networks=300"),
     "ntk_five_million": ("sampling.networks=3000",),
     "ntk_gap_flat": ("network.depth=2", "sweep.width=[8, 16, 32]", "sampling.networks=200"),
+    "ntk_gp_ensemble": ("sweep.width=[16, 32]", "train.steps=6", "sampling.networks=24"),
+    "one_epoch_map": ("inputs.count=40", "sweep.width=[16, 32]", "train.steps=2", "sampling.networks=4"),
     "order_chaos": ("network.depth=6", "sweep.sigma_w2=[0.5, 1.25, 2.0, 2.75, 3.5]", "sampling.networks=60",
                     "sweep.sigma_b2=[0.0, 0.1, 0.2, 0.3]", "sweep.width=[16, 32]"),
     "pre_block_memory": ("network.depth=3", "sweep.width=[16, 32]", "sampling.networks=300"),
@@ -64,7 +77,7 @@ TINY: dict[str, tuple[str, ...]] = {
 
 def drawn(name: str, overrides: tuple[str, ...]) -> dict[str, Figure]:
     analysis = judge(mcnet.sample(shipped.find(name), overrides=overrides))
-    found = drawings(analysis.families, analysis.spectra, analysis.sampling)
+    found = drawings(analysis.families, analysis.spectra, analysis.sampling, analysis.trained)
     names = [drawing.name for drawing in found]
     assert len(set(names)) == len(names)
     assert all(drawing.caption.endswith(".") and drawing.title for drawing in found)
