@@ -42,6 +42,7 @@ TINY: dict[str, tuple[str, ...]] = {
     ),
     "fim_outliers": ("sweep.width=[16, 32, 64]", "sampling.networks=40"),
     "glorot_shift": ("sweep.width=[16, 32]", "sampling.networks=600"),
+    "gated_memory": ("network.depth=2", "sweep.gate_bias=[0.0]", "sweep.width=[16, 32]", "sampling.networks=100"),
     "gradient_explosion": ("network.depth=12", "sweep.width=[16, 32, 64]", "sampling.networks=100"),
     "jacobian_plane": ("sweep.weights=['gaussian']", "network.depth=4", "sweep.width=[20]", "sampling.networks=4",
                        "sweep.sigma_w2=[0.8, 1.2, 1.6, 2.0]", "sweep.sigma_b2=[0.002, 0.03, 0.1, 0.2]"),
