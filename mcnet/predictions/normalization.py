@@ -66,6 +66,8 @@ def _fisher(name: str) -> Predictor:
         point, count = ensemble.point, _batch(ensemble)
         if point.parameterization != "standard" or not point.outputs:
             raise Unknown('known for outputs in parameterization = "standard"')
+        if 2 * count > point.width:
+            raise Unknown("known for many more units than inputs")
         found = normalization.fim(point.activation, count, point.depth + 1)
         return curve({"lambda_1": found.lambda_1, "trace": point.outputs * found.trace}[name], why_not=NO_TERMS)
 
