@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mcnet import activations, streams
 from mcnet.backend import Backend
 from mcnet.kernels import grams, reference
+from mcnet.networks import dense
 from mcnet.observables.measure import measure
 from mcnet.point import Inputs, Point
 from mcnet.request import Request
@@ -77,6 +78,11 @@ def ensembles(quick: bool) -> Iterator[tuple[str, Point, Request]]:
         for weights in ("gaussian", "orthogonal"):
             spectrum = Request({"jacobian": {"keep": "values"}}, 3, "explicit", precision)
             yield f"jacobian {weights} {precision}", point(1, weights, width), spectrum
+    for weights in ("gaussian",) if quick else ("gaussian", "orthogonal"):  # hundreds of questions: float32 vectors
+        top = Request({"jacobian_lambda_max": {}}, 3, "conditioned", MIXED)
+        yield f"largest eigenvalue {weights}", point(1, weights, dense.LONG_VECTORS, depth=1), top
+    program = Request({"q": {}, "c": {}, "ntk": {}}, 3, "auto", MIXED)
+    yield "residual, a program", point(2, "gaussian", width, architecture="residual", outputs=1), program
 
 
 def point(count: int, weights: str, width: int, activation: str = "tanh", depth: int = 4, **changes: Any) -> Point:
