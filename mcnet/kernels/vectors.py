@@ -28,6 +28,9 @@ LARGE = 1 << 16
 FEW_ROWS = 16
 """Up to so many rows on one side programs are faster than BLAS: its calls take time, and copies in float64."""
 
+LANES = 16
+"""Units that a program for an activation reads and writes at once; it has no room in shorter rows."""
+
 LONG_ROWS = 128
 """Units from which it pays to compile a program for an activation."""
 
@@ -93,9 +96,10 @@ def activated(
 ) -> tuple[Array, Array | None] | None:
     """phi(u) in the difference basis and, where wanted, phi'(u) of the inputs themselves, (N, T, n), in one pass.
 
-    None where there is no program for it, or (n below ``least``) too little work to compile one.
+    None where there is no program for it (one works on sixteen units at a time), or (n below ``least``) too little work
+    to compile one.
     """
-    if not _single(xp, u) or u.shape[2] < least:
+    if not _single(xp, u) or u.shape[2] < max(least, LANES):
         return None
     u = np.ascontiguousarray(u)
     h, slope = np.empty_like(u), np.empty_like(u) if slopes else None

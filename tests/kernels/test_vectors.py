@@ -67,6 +67,9 @@ def test_activations_and_slopes(size: int, name: str) -> None:
         assert (made[1] is not None) == slopes
     np.testing.assert_allclose(vectors.activated(np, activation, u, True)[1], p, atol=3e-6)  # type: ignore[index]
     assert vectors.activated(np, activation, u[:, :, :5], True) is None
+    assert vectors.activated(np, activation, u[:, :, :8], True, 1) is None  # rows shorter than a register
+    short = vectors.activated(np, activation, u[:, :, :17], True, 1)
+    np.testing.assert_allclose(short[0], h[:, :, :17], atol=3e-6)  # type: ignore[index]
     assert vectors.activated(np, activation, u.astype(float), True) is None
 
 
