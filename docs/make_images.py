@@ -86,12 +86,6 @@ PICTURES = (
         "Its second moment depends on depth/width alone; the line is the exact law (Hanin, Nica 2019).",
     ),
     Picture(
-        "fim_lambda_max",
-        "fisher_largest",
-        "The largest eigenvalue of the Fisher information",
-        "It grows with the width and bounds the learning rate (Karakida, Akaho, Amari 2019).",
-    ),
-    Picture(
         "fim_outliers",
         "fisher_spectrum",
         "Ten outputs, ten outliers",
