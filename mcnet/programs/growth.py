@@ -44,7 +44,7 @@ def stretches(backend: Backend, tape: Sequence[Vector], start: Array, stops: Map
     shape = (*start.shape[:2], 1, source.value.shape[2], source.units)
     known: dict[int, Array] = {id(source): xp.astype(xp.reshape(start, shape), source.value.dtype)}
     last = {id(parent): place for place, v in enumerate(tape) for parent in v.parents}
-    found = [xp.zeros(start.shape[:2], dtype=xp.float64)] * steps
+    found = [xp.zeros_like(start[:, :, 0])] * steps
     for place, v in enumerate(tape):
         if any(id(parent) in known for parent in v.parents):
             parts = [known.get(id(parent), parent.value[:1, None, :1, ...] * 0.0) for parent in v.parents]
@@ -66,7 +66,7 @@ def _triangular(backend: Backend, tangent: Array) -> tuple[Array, Array]:
     c = extend(xp, backend.place(np.empty((1, 0, rows.shape[-1]))), rows).coefficients
     diagonal = xp.linalg.diagonal(c)
     there = diagonal > 0.0
-    whole = c + xp.where(there, 0.0 * diagonal, xp.ones_like(diagonal))[:, None, :] * xp.eye(c.shape[-1])
+    whole = c + xp.where(there, 0.0 * diagonal, xp.ones_like(diagonal))[:, None, :] * backend.place(np.eye(c.shape[-1]))
     inverse = xp.linalg.inv(whole) * xp.astype(there, xp.float64)[:, :, None]
     return diagonal, inverse
 

@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 import program_zoo as zoo
 import pytest
+from network_points import measured
 from same_law import assert_same_law
 from scores import assert_standard_normal
+from strict_backend import STRICT
 
 import mcnet
 from mcnet import predictions
+from mcnet.backend import get_backend
 from mcnet.errors import ScenarioError
 from mcnet.programs.growth import stretches
 from mcnet.scenario.loading import load
@@ -121,3 +124,29 @@ def test_of_gates_nothing_is_predicted_and_the_reason_is_said() -> None:
     found = predictions.predict("lyapunov", predictions.Ensemble.of(point), (0,))
     assert np.isnan(found.limit).all()
     assert "only measured" in found.why_not
+
+
+@pytest.mark.parametrize(
+    ("architecture", "measures", "keys"),
+    [
+        ("lstm", ("lyapunov", "two_time"), {}),
+        (
+            "transformer",
+            ("lyapunov", "token_similarity", "attention_entropy", "autocorrelation"),
+            {"tokens": 3, "heads": 2},
+        ),
+    ],
+)
+def test_the_code_is_that_of_any_array_library(
+    architecture: str, measures: tuple[str, ...], keys: dict[str, Any]
+) -> None:
+    content = study(architecture=architecture, width=9, depth=2, **keys)
+    content["measure"] = {name: {} for name in measures}
+    point = load(content).points()[0]
+    for sampler in ("conditioned", "explicit"):
+        ours, theirs = (
+            measured(point, sampler, content["measure"], 0, 2, backend=backend)
+            for backend in (get_backend("cpu"), STRICT)
+        )
+        for name, values in ours.items():
+            np.testing.assert_allclose(theirs[name], values, rtol=1e-10, atol=1e-12, err_msg=name)
