@@ -251,7 +251,7 @@ def bounds(families: Sequence[Judged]) -> Drawing | None:
             low = min(float(np.quantile(ratio, 0.003)) for ratio in curves.values())
             high = max(float(np.quantile(ratio, 0.997)) for ratio in curves.values())
             axis.set_xlim(min(low, 0.95) * 0.97, max(high, 1.05) * 1.03)
-            axis.set_xlabel(r"$(2/\lambda_{\max})$ / " + ("theory" if theory else "median at the largest width"))
+            axis.set_xlabel(r"$(2/\lambda_{\max})$ / " + ("theory" if theory else "median"))
             axis.set_title(folded(name))
         for axis in _left(axes, len(shown)):
             axis.set_ylabel("share of networks below")

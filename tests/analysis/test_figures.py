@@ -25,6 +25,7 @@ TINY: dict[str, tuple[str, ...]] = {
         "sweep.points=[{count=4, width=16}, {count=4, width=32}, {count=8, width=16}, {count=8, width=32}]",
         "sampling.networks=40",
     ),
+    "bn_placement": ("sweep.width=[16, 32, 64]", "sampling.networks=40"),
     "catapult": ("sweep.width=[16, 64]", "sampling.networks=40"),
     "conditional_fim": ("sweep.activation=['tanh']", "sweep.depth=[2, 3]", "sweep.width=[16, 32]",
                         "sampling.networks=12"),
