@@ -10,7 +10,7 @@ from theory_programs import GRAM
 
 from mcnet.programs.names import ProgramError
 from mcnet.theory import gated, normalization, program
-from mcnet.theory.program import Limit, Population
+from mcnet.theory.program import Limit, Population, population
 
 
 def within(found: np.ndarray, known: np.ndarray, error: np.ndarray, most: float) -> None:
@@ -180,3 +180,13 @@ def test_accuracy_that_is_not_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     laws = {"W": (2.0, 0.1), "V": (0.5, 0.0), "readout": (1.0, 0.0)}
     with pytest.raises(ProgramError, match="relative error of"):
         program.limit(minimal_rnn, laws, GRAM, accuracy=1e-7).gram("h3")
+
+
+def test_a_population_that_would_take_minutes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gate(w: Any, x: Any) -> Any:
+        return w.ask("readout", w.apply("sigmoid", w.ask("G", x)) * x)
+
+    monkeypatch.setattr(population, "MOST_NORMALS", 2**13)
+    found = program.limit(gate, {"G": (2.0, 0.0), "readout": (1.0, 0.0)}, [[0.7]], accuracy=1e-9)
+    with pytest.raises(ProgramError, match="points leave a relative error"):
+        found.ntk  # noqa: B018

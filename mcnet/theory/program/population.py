@@ -28,6 +28,8 @@ FIRST = 2**11
 """Points of a set at first."""
 MOST = 2**18
 """Points of a set at most."""
+MOST_NORMALS = 2**22
+"""Points of a set times normals of a point at most: more take minutes, and gigabytes."""
 
 
 class Population:
@@ -39,6 +41,7 @@ class Population:
     def __init__(self, program: Program, accuracy: float, seed: int) -> None:
         self._program, self._accuracy, self._seed = program, accuracy, seed
         self._runs: dict[bool, list[Run]] = {}
+        self._normals: dict[bool, int] = {}
         self._known: dict[Hashable, tuple[Floats, Floats]] = {}
 
     @property
@@ -116,10 +119,11 @@ class Population:
 
     def _double(self, backward: bool, reached: float) -> None:
         sites = 2 * len(self._runs[backward][0].interpreter.normals.groups[0].weights)
-        if sites > MOST:
+        if sites > MOST or sites * self._normals[backward] > MOST_NORMALS:
+            points = SETS * sites // 2
             raise ProgramError(
-                f"limit: {SETS * MOST} points leave a relative error of {reached:.1e} where {self._accuracy:.1e} is "
-                "asked; give accuracy = a larger number"
+                f"limit: {points} points leave a relative error of {reached:.1e} where {self._accuracy:.1e} is asked; "
+                "give accuracy = a larger number"
             )
         self._make(backward, sites)
 
@@ -127,6 +131,7 @@ class Population:
         with threadpool_limits(1):  # many small products: threads of BLAS would wait for each other
             few = Together(None)
             self._program.run(few, False, backward, PLAIN)
+            self._normals[backward] = few.used
             self._runs[backward] = [
                 self._program.run(
                     Together(sobol_normals(sites, few.used, self._seed + number, few.forward or few.used)),
