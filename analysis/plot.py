@@ -57,6 +57,7 @@ __all__ = [
     "learning_rate",
     "learning_rate_boundaries",
     "learning_rate_map",
+    "online_boundary",
     "order_chaos",
     "sampling",
     "save",
@@ -342,6 +343,11 @@ def learning_rate_boundaries(source: Source) -> Figure:
 def learning_rate_map(source: Source) -> Figure:
     """Loss after training over the plane of width and learning rate."""
     return _figure(training_figures.rate_map(judged(source).trained), "learning rate against width")
+
+
+def online_boundary(source: Source) -> Figure:
+    """Largest stable learning rate of networks that see each input once, against the number of matrices."""
+    return _figure(training_figures.online(judged(source).trained), "boundary of online training")
 
 
 def catapult(source: Source) -> Figure:

@@ -122,6 +122,13 @@ PICTURES = (
         "Instability begins at 2/lambda_max up to 1/M; divergence is another matter.",
     ),
     Picture(
+        "online_isometry",
+        "online_boundary",
+        "Online training: the 1/L law",
+        "Largest stable learning rate with one new input a step, of isometric networks of L matrices (Hayase, Karakida "
+        "2021).",
+    ),
+    Picture(
         "coordinate_check",
         "training_powers",
         "The coordinate check",

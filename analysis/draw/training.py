@@ -61,7 +61,7 @@ _NAMES = {
 
 def drawings(trained: Sequence[Trained]) -> list[Drawing]:
     """All that there is to see of a study in training."""
-    found = [peaks(trained), powers(trained), boundaries(trained), rate_map(trained), losses(trained)]
+    found = [peaks(trained), powers(trained), boundaries(trained), online(trained), rate_map(trained), losses(trained)]
     return [drawing for drawing in found if drawing is not None]
 
 
@@ -223,9 +223,52 @@ def peaks(trained: Sequence[Trained]) -> Drawing | None:
     return Drawing("catapult-height", figure, "The height of the catapult", caption)
 
 
+def online(trained: Sequence[Trained]) -> Drawing | None:
+    """Largest stable learning rate of one input a step: its limit against the number of matrices, and the widths."""
+    known = [(each, each.online) for each in trained if each.online is not None]
+    if not known:
+        return None
+    with rc_context(STYLE):
+        figure = canvas(FULL, 3.3)
+        left, right = figure.subplots(1, 2)
+        matrices = np.array([found.matrices for _, found in known], dtype=np.float64)
+        limits = [found.limit for _, found in known]
+        line = np.geomspace(matrices.min() / 1.2, matrices.max() * 1.2, 60)
+        left.plot(line, limits[0].predicted * matrices[0] / line, color=FAINT, lw=1, label=r"$2/(Lq)$")
+        left.errorbar(
+            matrices, [each.measured for each in limits], [each.statistical for each in limits],
+            fmt="o", color=WARNING, label=r"$M \to \infty$",
+        )  # fmt: skip
+        left.set_xscale("log")
+        left.set_yscale("log")
+        left.set_xticks(matrices, [f"{value:g}" for value in matrices])
+        left.minorticks_off()
+        plain_log(left)
+        left.set_xlabel(r"matrices $L$")
+        left.set_ylabel(r"learning rate $\eta$")
+        left.legend(loc="best")
+        right.axhline(1.0, color=FAINT, lw=1)
+        for look, (each, found) in zip(ordered(len(known)), known, strict=True):
+            unit = found.limit.predicted
+            right.errorbar(
+                each.family.widths, found.mean / unit, found.error / unit,
+                fmt=f"{look.marker}-", color=look.colour, label=f"$L$ = {found.matrices}",
+            )  # fmt: skip
+        width_axis(right, [width for each, _ in known for width in each.family.widths])
+        right.set_ylabel(r"$\eta\,Lq/2$")
+        right.legend(loc="best")
+    caption = (
+        "Learning rate at which the loss of networks that see each input once neither shrinks nor grows, with standard "
+        "errors. Left: extrapolated in 1/M to infinite width, with 2/(L q) of isometric networks of L matrices. Right: "
+        "in units of it, against the width."
+    )
+    return Drawing("online-boundary", figure, "Online training against the depth", caption)
+
+
 def rate_map(trained: Sequence[Trained]) -> Drawing | None:
     """Loss after training over the plane of width and learning rate, with 2/lambda_max drawn."""
-    known = [each for each in trained if len(each.rates) >= LEAST_RATES and len(each.family.widths) > 2]
+    mapped = [each for each in trained if each.online is None]  # those show their boundary
+    known = [each for each in mapped if len(each.rates) >= LEAST_RATES and len(each.family.widths) > 2]
     if not known:
         return None
     chosen = some(known, PANELS)

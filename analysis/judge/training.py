@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from mcnet_analysis.judge.family import Judged
+from mcnet_analysis.judge.online import NO_TURN, Online, turns
 from mcnet_analysis.judge.table import GROWTH, Row, comparison
 from mcnet_analysis.predict import training as theory
 from mcnet_analysis.predict.training import Recipe
@@ -86,6 +87,7 @@ class Trained:
     diverged: Floats
     known_loss: Floats
     bounds: Floats
+    online: Online | None = None
 
 
 class _Reader:
@@ -130,6 +132,7 @@ def judge_training(tree: xarray.DataTree, family: Family, judged: Judged) -> tup
     boundaries = _boundaries(reader, rows)
     peaks, predicted = _catapult(reader, how, rows)
     known = _outputs(tree, reader, how, rows)
+    online = _online(tree, reader, how, rows, notes)
     weighed = [(statement, row["observable"]) for statement, row in rows]
     verdict, information = statements.weigh(weighed)
     if judged.verdict.dof:
@@ -146,7 +149,7 @@ def judge_training(tree: xarray.DataTree, family: Family, judged: Judged) -> tup
     losses, final, diverged = _losses(reader, how)
     trained = Trained(
         family, how.rates, how.bound, losses, tuple(powers), tuple(boundaries), tuple(peaks), predicted, final,
-        diverged, known, _bounds(tree, family),
+        diverged, known, _bounds(tree, family), online,
     )  # fmt: skip
     return joined, trained
 
@@ -346,6 +349,28 @@ def _outputs(tree: xarray.DataTree, reader: _Reader, how: Recipe, rows: list[tup
                 note("loss", [v[np.isfinite(v)] for v in reader.samples("loss", step=step)], float(told), (), "mean")
                 rows[-1][1]["point"] = {**rows[-1][1]["point"], "step": step}
     return known
+
+
+def _online(
+    tree: xarray.DataTree, reader: _Reader, how: Recipe, rows: list[tuple[Statement, Row]], notes: list[str]
+) -> Online | None:
+    """The learning rate at which the loss of one input a step neither shrinks nor grows, where theory has one."""
+    family, widths = reader.family, reader.family.widths.astype(np.float64)
+    if "input_gram" not in tree or not reader.has("loss") or len(widths) < LEAST:
+        return None
+    gram = np.asarray(tree.to_dataset()["input_gram"].values[family.first.index], dtype=np.float64)
+    predicted = theory.online_boundary(family.first, how, gram)
+    window = int(np.linalg.matrix_rank(gram)) if predicted else 0  # steps that see every direction
+    if predicted is None or 2 * window > how.steps + 1:
+        return None
+    losses = [[reader.of("loss", setting, k) for k in range(len(how.rates))] for setting in family.settings]
+    found = turns(np.array(how.rates), losses, window)
+    if found is None:
+        notes.append(f"{NO_TURN} (depth {family.first.depth})")
+        return None
+    statement = statements.limit(widths, found, predicted, GROWTH * family.first.depth, predicted)
+    rows.append(_row(statement, Column("online_boundary", (), None), family.point, "limit", "limit"))
+    return Online.of(family.first.depth + 1, found, statement)
 
 
 def _losses(reader: _Reader, how: Recipe) -> tuple[tuple[Course, ...], Floats, Floats]:

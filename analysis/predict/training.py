@@ -35,6 +35,7 @@ class Recipe(NamedTuple):
     lazy: bool
     scaling: str
     descent: bool
+    online: bool
     targets: str
     values: Floats | None
     test_inputs: int
@@ -54,6 +55,7 @@ def recipe(content: Mapping[str, Any], setting: Setting) -> Recipe:
         lazy=not own and (scaling in ("ntk", "pdlt") or (scaling == "standard" and bound)),
         scaling="own" if own else scaling,
         descent=content.get("optimizer", "gd") == "gd" and content["loss"] == "squared",
+        online=content.get("order") == "online" and content.get("batch_size") == 1 and content["loss"] == "squared",
         targets=str(content["targets"]),
         values=None if values is None else np.asarray(values, dtype=np.float64),
         test_inputs=int(content.get("test_inputs", 0)),
@@ -145,6 +147,31 @@ def is_catapult(setting: Setting, how: Recipe) -> bool:
         and how.bound
         and how.targets == "zero"
     )
+
+
+def online_boundary(setting: Setting, how: Recipe, gram: Floats) -> float | None:
+    """Largest stable learning rate with one input a step, of linear Haar networks of one output; else None.
+
+    Notes
+    -----
+    Of L matrices (the readout is one) the tangent kernel of one input is L q, q = |x|^2/M_0, in the ``ntk``
+    parametrisation: every layer is an isometry and adds q (Hayase & Karakida 2021, arXiv:2006.07814). A step multiplies
+    the residual along x by 1 - eta L q and leaves the others: 2/(L q) for inputs of one length, whatever their order.
+    """
+    law, q = setting.law, np.diagonal(gram)
+    isometric = (
+        setting.activation.name == "linear"
+        and law["architecture"] == "dense"
+        and (law["weights"], law["readout"]) == ("orthogonal", "orthogonal")
+        and law["normalization"] == "none"
+        and (law["outputs"], law["sigma_w2"], law["sigma_b2"]) == (1, 1.0, 0.0)
+        and not law["train_biases"]
+    )
+    if not (isometric and how.online and how.scaling == "ntk" and not how.bound and how.targets == "zero"):
+        return None
+    if law["fresh"] or not np.isfinite(q).all() or np.ptp(q) > 1e-9 * q.max():
+        return None
+    return 2.0 / ((setting.depth + 1) * float(q[0]))
 
 
 class Outputs(NamedTuple):

@@ -58,6 +58,8 @@ TINY: dict[str, tuple[str, ...]] = {
     "ntk_gap_flat": ("network.depth=2", "sweep.width=[8, 16, 32]", "sampling.networks=200"),
     "ntk_gp_ensemble": ("sweep.width=[16, 32]", "train.steps=6", "sampling.networks=24"),
     "one_epoch_map": ("inputs.count=40", "sweep.width=[16, 32]", "train.steps=2", "sampling.networks=4"),
+    "online_isometry": ("sweep.depth=[1, 3]", "sweep.width=[64, 96, 128]", "sampling.networks=6",
+                        "train.learning_rate=[0.46, 0.5, 0.57, 0.9, 1.0, 1.15]"),
     "order_chaos": ("network.depth=6", "sweep.sigma_w2=[0.5, 1.25, 2.0, 2.75, 3.5]", "sampling.networks=60",
                     "sweep.sigma_b2=[0.0, 0.1, 0.2, 0.3]", "sweep.width=[16, 32]"),
     "pre_block_memory": ("network.depth=3", "sweep.width=[16, 32]", "sampling.networks=300"),
