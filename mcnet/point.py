@@ -156,7 +156,7 @@ class Point:
             *(self.architecture, self.activation, self.weights, self.width, self.depth, self.outputs, self.readout),
             *(self.normalization, given.kind, given.count, given.dimension, given.fresh),
         )
-        return template % tuple("null" if x is None else float.__repr__(x) for x in numbers)
+        return template % (numbers if None not in numbers else tuple("null" if x is None else x for x in numbers))
 
 
 @lru_cache(maxsize=1024, typed=True)  # 1 and True are equal, and other text

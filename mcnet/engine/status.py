@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from mcnet import files
+from mcnet.collector import collector_off
 from mcnet.errors import DataError, Stopped, UsageError
 from mcnet.plan.tasks import Task, ranges
 from mcnet.storage import directory as runfiles
 from mcnet.storage import rounds, shard
 from mcnet.storage.directory import DATASET, SHARDS
-from mcnet.storage.scan import collector_off, scan
+from mcnet.storage.scan import scan
 from mcnet.storage.shard import ShardName
 
 

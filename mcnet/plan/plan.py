@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from mcnet import activations
+from mcnet.collector import collector_off
 from mcnet.errors import DataError, UsageError
 from mcnet.plan import checks
 from mcnet.plan.allocation import LEAST
@@ -137,6 +138,7 @@ class Plan:
         """By sampler."""
         return {sampler: replace(self.request, sampler=sampler) for sampler in ("conditioned", "explicit")}
 
+    @collector_off()
     def to_json(self) -> str:
         """Text of ``plan.json``, a function of the plan alone: processes that start together write the same."""
         used = {planned.point.activation.label: planned.point.activation for planned in self.points}
@@ -232,6 +234,7 @@ def make_plan(scenario: Scenario, plugins: Iterable[str] = ()) -> Plan:
     return replace(plan, title=scenario.title, plugins=tuple(plugins), target=target, scenario=scenario.text)
 
 
+@collector_off()
 def plan_points(points: Sequence[Point], request: Request, networks: int, batch: int | None = None) -> Plan:
     """A plan with the same number of networks at all points.
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from mcnet import files
+from mcnet.collector import collector_off
 from mcnet.errors import DataError
 from mcnet.plan.tasks import ranges
 from mcnet.storage.directory import PLAN, plan_document
@@ -39,18 +38,6 @@ class Shards(Generic[Checked]):
 
     found: dict[ShardName, Checked]
     damaged: dict[ShardName, str]
-
-
-@contextmanager
-def collector_off() -> Iterator[None]:
-    """Hundreds of thousands of names and headers are made and all kept: nothing is there to collect."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 @collector_off()
