@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,26 @@ class PlainNetwork:
             u.append(h[-1] @ self.weights[index].T + self.biases[index] + (push if layer == index + 1 else 0.0))
             h.append(self.point.activation.phi(u[-1]))
         return u, h, h[-1] @ self.weights[-1].T + self.biases[-1]
+
+    def slopes(self, normalize: Callable[[Array], Array] = lambda f: f) -> Array:
+        """df_k(t)/dtheta by central differences, each parameter moved, (P, T, C)."""
+        where, step, found = self.point, 1e-5, []
+        for weight, bias in zip(self.weights, self.biases, strict=True):
+            fan_in = weight.shape[1]
+            squares = {
+                "standard": (1.0, 1.0),
+                "ntk": (where.sigma_w2 / fan_in, where.sigma_b2),
+                "pdlt": (1.0 / fan_in, 1.0),
+            }[where.parameterization]  # (dW/dparameter)^2, (db/dparameter)^2
+            for values, square in ((weight, squares[0]), (bias, squares[1] if where.train_biases else 0.0)):
+                for place in np.ndindex(values.shape if square else (0,)):
+                    kept, moved = values[place], []
+                    for sign in (1, -1):
+                        values[place] = kept + sign * step
+                        moved.append(normalize(self.activity()[2]))
+                    values[place] = kept
+                    found.append(math.sqrt(square) * (moved[0] - moved[1]) / (2 * step))
+        return np.array(found)
 
     def errors(self) -> Array:
         """d^l_k(t) by central differences, shape (depth, M, T, C); accurate to 1e-9."""

@@ -41,6 +41,8 @@ _TITLES = {
     "ntk_lambda_min": "smallest eigenvalue of the tangent kernel",
     "fim_lambda_max": "largest eigenvalue of the Fisher matrix",
     "fim_lambda_top": "mean of the largest eigenvalues of the Fisher matrix",
+    "fim_softmax_top": "mean of the outliers of the softmax Fisher matrix",
+    "fim_softmax_trace": "trace of the softmax Fisher matrix",
     "fim_trace": "trace of the Fisher matrix",
     "fim_trace2": "trace of the squared Fisher matrix",
     "learning_rate_bound": "learning-rate bound",

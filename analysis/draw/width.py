@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 PANELS = 6
 LEAST = 3  # widths from which on a figure against 1/M says something
-MAIN = ("ntk", "c", "q", "q_tilde", "chi")
+MAIN = ("ntk", "c", "q", "q_tilde", "chi", "fim_softmax_top")
 """Of these the report draws the first that was measured at enough widths."""
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from mcnet_analysis.judge.power import Information, deviations
 from mcnet_analysis.judge.table import SUPPORT, Flags, Row, Scales, comparison
+from mcnet_analysis.predict.catalog import OBSERVABLES
 from mcnet_analysis.predict.prediction import Predicted
 from mcnet_analysis.statistics import scaling
 from mcnet_analysis.statistics.estimate import Floats, Moments
@@ -96,7 +97,8 @@ def fit_family(
     """Fit means and variances of all columns over the widths.
 
     With a 1/M theory the limit is taken from it and a1 is fitted; the limit is then also fitted free, for the table
-    only. Without, the limit is what is compared. Variances start with v1/M. Widths with fewer than three networks
+    only. Without, the limit is what is compared. Variances start with v1/M; those of observables that stay random
+    at infinite width are not fitted. Widths with fewer than three networks
     have no error of the variance and are not used. What theory says to differ between the widths (inputs of a fixed
     dimension, other vectors) is taken off before, so that the coefficients are those of the largest width.
 
@@ -112,7 +114,7 @@ def fit_family(
     vector = _Vector(np.full(2 * s, np.nan), np.zeros(2 * s), np.zeros(2 * s), np.zeros((2 * s, len(some))), {}, {})
     missing: dict[str, int] = {}
     widths, chosen, known = family.widths[some], [measured[i] for i in some], [predictions[i] for i in some]
-    for target in _targets(known, widths):
+    for target in _targets(known, widths, _settling(columns)):
         done = _fit_target(target, widths, chosen, scales, known[-1])
         if target.judged:
             _count_missing(missing, target, done, columns, known[-1].why_not, scales.varying)
@@ -127,20 +129,24 @@ def fit_family(
     return Coefficients(rows, fits, verdict, missing, information)
 
 
-def _targets(predictions: Sequence[Predicted], widths: Floats) -> list[_Target]:
+def _settling(columns: Sequence[Column]) -> Flags:
+    """Columns in which networks of infinite width are all alike: their variance starts with v1/M."""
+    return np.array([not OBSERVABLES[column.observable].stays_random for column in columns], dtype=bool)
+
+
+def _targets(predictions: Sequence[Predicted], widths: Floats, settling: Flags) -> list[_Target]:
     if not widths.size:
         return []
     last = predictions[-1]
     limits, a1s, v1s = (np.array([getattr(p, name) for p in predictions]) for name in ("limit", "a1", "v1"))
     to_first = np.isfinite(a1s).all(axis=0) & np.isfinite(limits).all(axis=0)
-    every = np.ones(to_first.size, dtype=bool)
     of_means = np.where(to_first, (a1s - last.a1) / widths[:, None], 0.0)  # what differs between the widths
     of_limits = np.where(np.isfinite(limits).all(axis=0), limits - last.limit, 0.0)
     of_variances = np.where(np.isfinite(v1s).all(axis=0), (v1s - last.v1) / widths[:, None], 0.0)
     targets = [
         _Target("mean", "a1", "1/M", 1, to_first, limits + of_means, last.a1, True),
         _Target("mean", "limit", "limit", 0, ~to_first, of_limits, last.limit, True),
-        _Target("variance", "v1", "1/M", 1, every, of_variances, last.v1, True),
+        _Target("variance", "v1", "1/M", 1, settling, of_variances, last.v1, True),
     ]
     if widths.size >= 3:
         targets.append(_Target("mean", "limit", "limit", 0, to_first, of_limits + of_means, last.limit, False))

@@ -24,5 +24,12 @@ NORMALIZATION = (
         "bn_gradient_growth", "batch_norm", 1, r"\chi_{\mathrm{BN}}", _itself, curve("bn_gradient_growth"), True
     ),
     Observable("fim_constant_mode", "fim", None, r"v^TFv", _itself, curve("fim_constant_mode"), True, power=1),
+    *(
+        Observable(name, "fim", None, symbol, _itself, curve(name), True, power=1, stays_random=True)
+        for name, symbol in (
+            ("fim_softmax_top", r"\bar\lambda_{\mathrm{top}}"),
+            ("fim_softmax_trace", r"\mathrm{tr}F"),
+        )
+    ),
 )
-"""The observables of the group of normalisation, and the constant mode of the Fisher matrix."""
+"""The observables of the group of normalisation, and of the Fisher matrix its constant mode and that of a softmax."""

@@ -94,6 +94,8 @@ class Observable:
         Of the width, in the ``standard`` parametrisation: values are divided by it before they are analysed.
     at : tuple of (str, int)
         Places along dimensions beside input and layer, where there are several observables in a variable.
+    stays_random : bool
+        Whether networks of infinite width still differ in it: its variance has no expansion that starts with v1/M.
     """
 
     name: str
@@ -108,6 +110,7 @@ class Observable:
     variable: str = ""
     power: int = 0
     at: tuple[tuple[str, int], ...] = ()
+    stays_random: bool = False
 
     @property
     def source(self) -> Source:

@@ -24,6 +24,7 @@ from mcnet.observables import (
     mean,
     normalization,
     signal,
+    softmax_fisher,
     tangent,
     token_similarity,
     training,
@@ -52,6 +53,7 @@ _MODULES = (
     lyapunov,
     token_similarity,
     attention_entropy,
+    softmax_fisher,
 )
 OBSERVABLES: dict[str, Observable] = {
     name: observable for module in _MODULES for name, observable in module.OBSERVABLES.items()

@@ -73,7 +73,10 @@ def needs_at(point: Point, request: Request) -> frozenset[str]:
     needs = needs_of(request)
     if point.is_program:
         return needs
-    return (needs - {"tangent"}) | {"products"} if by_products(point, request.measures) else needs
+    others = (OBSERVABLES[name].needs for name in request.measures if name != "fim")
+    if any("tangent" in each for each in others) or not by_products(point, request.measures):
+        return needs
+    return (needs - {"tangent"}) | {"products"}
 
 
 def has_backward(needs: frozenset[str]) -> bool:

@@ -132,4 +132,11 @@ def _with_deltas(point: Point, sample: Sample, trace: Trace, found: Backward) ->
             finite = [np.isfinite(backend.fetch(kernel)).all(axis=(1, 2)) for kernel in (theta, normalized)]
             undefined = finite[0] & ~finite[1]
         theta = normalized
-    return replace(sample, error_length=lengths, error_exponent=exponents, tangent=theta, undefined=undefined)
+    return replace(
+        sample,
+        error_length=lengths,
+        error_exponent=exponents,
+        tangent=theta,
+        outputs=None if theta is None else trace.outputs,
+        undefined=undefined,
+    )

@@ -44,6 +44,8 @@ class Sample:
     error_exponent : ndarray, shape (N, depth)
     tangent : Array, shape (N, C T, C T)
         Tangent kernel of the outputs, normalised if the point says so; output k, input t is row k T + t.
+    outputs : Array, shape (N, C, T)
+        The outputs before any normalisation, where the kernel of several outputs was made.
     products : KernelOperator
         The same kernel as an operator.
     undefined : ndarray of bool, shape (N,)
@@ -69,6 +71,7 @@ class Sample:
     error_length: Floats | None = None
     error_exponent: Floats | None = None
     tangent: Array | None = None
+    outputs: Array | None = None
     products: KernelOperator | None = None
     undefined: NDArray[np.bool_] | None = None
     jacobian: Spectrum | None = None
@@ -298,6 +301,7 @@ def _with_errors(
         error_length=np.stack(lengths[::-1], axis=2),
         error_exponent=np.stack(exponents[::-1], axis=1),
         tangent=theta,
+        outputs=outputs,
         products=operator,
         undefined=undefined,
     )

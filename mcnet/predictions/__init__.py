@@ -5,6 +5,7 @@ from mcnet.predictions import dense as _dense  # noqa: F401
 from mcnet.predictions import dynamics as _dynamics  # noqa: F401
 from mcnet.predictions import tokens as _tokens  # noqa: F401
 from mcnet.predictions import normalization as _normalization  # noqa: F401
+from mcnet.predictions import softmax_fisher as _softmax_fisher  # noqa: F401
 from mcnet.predictions import seen as _seen  # noqa: F401
 from mcnet.predictions import uniform as _uniform  # noqa: F401
 from mcnet.predictions.ensemble import Ensemble

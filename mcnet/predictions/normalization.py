@@ -24,11 +24,11 @@ def _batch(ensemble: Ensemble) -> int:
         raise Unknown("predicted of dense networks with batch normalisation in their hidden layers")
     if point.keys.get("epsilon", 0.0) != 0.0:
         raise Unknown(f"the theory of batch normalisation is for epsilon = 0, not {point.keys['epsilon']:g}")
-    _exchangeable(ensemble.gram)
+    exchangeable(ensemble.gram)
     return point.inputs.count
 
 
-def _exchangeable(gram: Floats) -> tuple[float, float]:
+def exchangeable(gram: Floats) -> tuple[float, float]:
     """K_11 and K_12 of inputs that are exchangeable."""
     diagonal, off = np.diagonal(gram), gram[~np.eye(len(gram), dtype=bool)]
     if not (np.allclose(diagonal, diagonal[0], rtol=1e-9) and np.allclose(off, off[:1], rtol=0.0, atol=1e-9)):
@@ -40,7 +40,7 @@ def _gram(place: int) -> Predictor:
     def predictor(ensemble: Ensemble, inputs: tuple[int, ...]) -> Curve:
         count = _batch(ensemble)
         entry = normalization.gram(ensemble.point.activation, count)[place]
-        return curve([_exchangeable(ensemble.gram)[place], *[entry] * ensemble.point.depth], why_not=NO_TERMS)
+        return curve([exchangeable(ensemble.gram)[place], *[entry] * ensemble.point.depth], why_not=NO_TERMS)
 
     return predictor
 
@@ -52,7 +52,7 @@ def _growth(ensemble: Ensemble, inputs: tuple[int, ...]) -> Curve:
         raise Unknown(f"below {FINITE_VARIANCE} inputs the growth has no variance, and its mean no error")
     chi = normalization.chi(point.activation, count)
     k_11, k_12 = normalization.gram(point.activation, count)
-    first, other = _exchangeable(ensemble.gram)
+    first, other = exchangeable(ensemble.gram)
     step = chi * (k_11 - k_12) / (first - other) if first > other else math.nan
     limit = np.full(point.depth + 1, chi)
     limit[[0, 1, -1]] = math.nan, step, math.nan
@@ -83,7 +83,7 @@ def _constant_mode(ensemble: Ensemble, inputs: tuple[int, ...]) -> Curve:
     whole = len(ensemble.gram) == count
     gram = ensemble.gram if whole else ensemble.gram[:2, :2]
     if not whole:
-        _exchangeable(ensemble.gram)
+        exchangeable(ensemble.gram)
     standard = point.parameterization == "standard"
     width = float(point.width)
     theta = tangent.kernel(

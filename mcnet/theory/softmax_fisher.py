@@ -41,12 +41,12 @@ def eigenvalues(kernel: ArrayLike, probabilities: ArrayLike) -> Floats:
     ----------
     kernel : array_like, shape (T, T)
         Tangent kernel of one output.
-    probabilities : array_like, shape (T, C)
-        Softmax outputs; rows sum to 1.
+    probabilities : array_like, shape (..., T, C)
+        Softmax outputs, of one network or of many; rows sum to 1.
 
     Returns
     -------
-    ndarray, shape (T (C - 1),)
+    ndarray, shape (..., T (C - 1))
         Descending.
 
     Raises
@@ -64,14 +64,15 @@ def eigenvalues(kernel: ArrayLike, probabilities: ArrayLike) -> Floats:
     Karakida, Akaho, Amari 2021, Neural Computation 33; Papyan 2019, arXiv:1901.08244.
     """
     theta, p = np.atleast_2d(np.asarray(kernel, dtype=np.float64)), _probabilities(probabilities)
-    inputs, classes = p.shape
+    *networks, inputs, classes = p.shape
     if theta.shape != (inputs, inputs):
         raise ValueError(f"kernel must have shape {(inputs, inputs)}, one row an input, got {theta.shape}")
     root = np.sqrt(p)
-    a = root[:, :, None] * np.eye(classes) - p[:, :, None] * root[:, None, :]  # A_t, (T, C, C)
-    dual = np.einsum("sij,tik,st->sjtk", a, a, theta, optimize=True)  # A^T (Theta x 1) A
-    values = np.linalg.eigvalsh(dual.reshape(inputs * classes, -1) / inputs)[::-1]
-    return values[: inputs * (classes - 1)]
+    a = root[..., None] * np.eye(classes) - p[..., None] * root[..., None, :]  # A_t, (..., T, C, C)
+    rows = np.swapaxes(a, -1, -2).reshape(*networks, inputs * classes, classes)  # A_t^T, one below the other
+    dual = (rows @ np.swapaxes(rows, -1, -2)) * np.kron(theta, np.ones((classes, classes)))  # A^T (Theta x 1) A
+    values = np.linalg.eigvalsh(dual / inputs)[..., ::-1]
+    return values[..., : inputs * (classes - 1)]
 
 
 def outliers(diagonal: float, off_diagonal: float, probabilities: ArrayLike) -> Outliers:
@@ -98,6 +99,8 @@ def outliers(diagonal: float, off_diagonal: float, probabilities: ArrayLike) -> 
     Karakida, Akaho, Amari 2021, Neural Computation 33; Papyan 2019, arXiv:1901.08244.
     """
     p = _probabilities(probabilities)
+    if p.ndim != 2:
+        raise ValueError(f"probabilities must have shape (T, C), got {p.shape}")
     inputs, classes = p.shape
     q = p[:, :, None] * np.eye(classes) - p[:, :, None] * p[:, None, :]  # (T, C, C)
     mu, w = np.linalg.eigh(q.mean(0))
@@ -111,8 +114,8 @@ def outliers(diagonal: float, off_diagonal: float, probabilities: ArrayLike) -> 
 
 def _probabilities(probabilities: ArrayLike) -> Floats:
     p = np.asarray(probabilities, dtype=np.float64)
-    if p.ndim != 2 or p.shape[1] < 2:
+    if p.ndim < 2 or p.shape[-1] < 2:
         raise ValueError(f"probabilities must have shape (T, C) with at least two classes, got {p.shape}")
-    if np.any(p < 0.0) or not np.allclose(p.sum(1), 1.0, rtol=0.0, atol=1e-9):
+    if np.any(p < 0.0) or not np.allclose(p.sum(-1), 1.0, rtol=0.0, atol=1e-9):
         raise ValueError("every row of probabilities must be non-negative and sum to 1")
     return p

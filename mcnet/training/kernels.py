@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mcnet.backend import Backend
 from mcnet.networks import tangent
 from mcnet.training import losses
 from mcnet.training.networks import Networks
@@ -66,15 +67,21 @@ def kernels(networks: Networks, x: Array, loss: str) -> Kernels:
     if model.bare is not None:
         theta = tangent.normalized(backend, theta, f, model.normalization)
         f = networks.forward(placed, backward=False).outputs
-    count, outputs, inputs = f.shape
+    count, _, inputs = f.shape
     theta = xp.broadcast_to(theta, (count, *theta.shape[1:]))
     curvature = theta / inputs
     if loss == "softmax":
-        p = losses.probabilities(xp, f)
-        root, eye = xp.sqrt(p), backend.place(np.eye(outputs))
-        a = root[:, :, None, :] * eye[None, :, :, None] - p[:, :, None, :] * root[:, None, :, :]  # (N, C, C', T)
-        a = a[..., None] * backend.place(np.eye(inputs))  # (N, C, C', T, T')
-        a = xp.reshape(xp.permute_dims(a, (0, 1, 3, 2, 4)), theta.shape)
-        curvature = xp.matmul(xp.matmul(xp.matrix_transpose(a), curvature), a)
+        curvature = of_softmax(backend, curvature, f)
     flat = xp.reshape(f, (f.shape[0], -1))
     return Kernels(*(np.asarray(backend.fetch(part)) for part in (theta, curvature, flat)))
+
+
+def of_softmax(backend: Backend, curvature: Array, f: Array) -> Array:
+    """A^T (Theta/T) A of networks with outputs ``f``, (N, C, T), from Theta/T, (N, C T, C T)."""
+    xp, (_, outputs, inputs) = backend.xp, f.shape
+    p = losses.probabilities(xp, f)
+    root, eye = xp.sqrt(p), backend.place(np.eye(outputs))
+    a = root[:, :, None, :] * eye[None, :, :, None] - p[:, :, None, :] * root[:, None, :, :]  # (N, C, C', T)
+    a = a[..., None] * backend.place(np.eye(inputs))  # (N, C, C', T, T')
+    a = xp.reshape(xp.permute_dims(a, (0, 1, 3, 2, 4)), curvature.shape)
+    return xp.matmul(xp.matmul(xp.matrix_transpose(a), curvature), a)

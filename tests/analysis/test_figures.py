@@ -75,6 +75,7 @@ TINY: dict[str, tuple[str, ...]] = {
     "residual_finite_width": ("sweep.width=[16, 32]", "sampling.networks=40",
                               "sweep.points=[{branch=1.0, depth=1}, {branch=1.0, depth=2}, {branch=1.0, depth=4}]"),
     "signal_finite_width": ("sweep.width=[16, 32, 64]", "sampling.networks=600"),
+    "softmax_outliers": ("inputs.count=6", "sweep.width=[16, 32, 64]", "sampling.networks=40"),
     "tied_against_untied": ("network.depth=4", "sweep.width=[16, 32]", "sampling.networks=100"),
     "wide": ("network.width=2000", "sampling.networks=16"),
 }  # fmt: skip

@@ -32,27 +32,8 @@ NORMALIZATIONS: dict[str, Callable[[Array], Array]] = {  # of outputs (T, C)
 
 def kernel_by_differences(plain: PlainNetwork) -> Array:
     """Sum over all parameters of df_k(a) df_k'(b), by moving each of them; (C, C, T, T)."""
-    where, step = plain.point, 1e-5
-    normalize = NORMALIZATIONS[where.normalization]
-    total = np.zeros((where.outputs or 1,) * 2 + (where.inputs.count,) * 2)
-    for index, (weight, bias) in enumerate(zip(plain.weights, plain.biases, strict=True)):
-        fan_in = weight.shape[1]
-        squares = {
-            "standard": (1.0, 1.0),
-            "ntk": (where.sigma_w2 / fan_in, where.sigma_b2),
-            "pdlt": (1.0 / fan_in, 1.0),
-        }[where.parameterization]  # (dW/dparameter)^2, (db/dparameter)^2
-        for values, square in ((weight, squares[0]), (bias, squares[1] if where.train_biases else 0.0)):
-            for place in np.ndindex(values.shape if square else (0,)):
-                kept, moved = values[place], []
-                for sign in (1, -1):
-                    values[place] = kept + sign * step
-                    moved.append(normalize(plain.activity()[2]))
-                values[place] = kept
-                slope = (moved[0] - moved[1]) / (2 * step)  # (T, C)
-                total += square * np.einsum("ak,bj->kjab", slope, slope)
-        assert plain.weights[index] is weight
-    return total
+    slopes = plain.slopes(NORMALIZATIONS[plain.point.normalization])
+    return np.einsum("pak,pbj->kjab", slopes, slopes)
 
 
 CASES: list[dict[str, Any]] = [
