@@ -37,6 +37,10 @@ def test_dual_has_the_spectrum_of_the_fisher_matrix() -> None:
     assert not np.allclose(softmax_fisher.eigenvalues(1.02 * X @ X.T, P), explicit(X, P), rtol=1e-3)
     one = softmax_fisher.eigenvalues(X[:1] @ X[:1].T, P[:1])
     np.testing.assert_allclose(one, explicit(X[:1], P[:1])[:2], atol=1e-13)
+    both = softmax_fisher.eigenvalues(X @ X.T, np.stack([P, P[::-1]]))  # networks with one kernel
+    np.testing.assert_allclose(both, [explicit(X, P)[:12], explicit(X, P[::-1])[:12]], atol=1e-13)
+    with pytest.raises(ValueError, match=r"shape \(T, C\)"):
+        softmax_fisher.outliers(2.0, 1.0, np.stack([P, P]))
 
 
 def test_outliers_are_first_order_and_the_trace_exact() -> None:
