@@ -196,7 +196,7 @@ def test_points_of_one_kind_are_costed_once(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_nothing_is_collected_while_points_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All points are kept: looking for garbage among 10^5 of them took a fifth of the time."""
+    """All points are kept: looking for garbage among 10^5 of them took a seventh of the time."""
     collecting: list[tuple[str, bool]] = []
 
     def watched(module: ModuleType, name: str) -> None:
