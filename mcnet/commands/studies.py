@@ -27,7 +27,8 @@ def scenarios(name: str | None, as_json: bool) -> None:
         click.echo(shipped.find(name).read_text("utf-8"), nl=False)
         return
     result = shipped.titles()
-    options.show(result, as_json, lambda: "\n".join(f"{entry['name']:24} {entry['title']}" for entry in result))
+    widest = max(len(entry["name"]) for entry in result)
+    options.show(result, as_json, lambda: "\n".join(f"{entry['name']:{widest}}  {entry['title']}" for entry in result))
 
 
 @click.command()
