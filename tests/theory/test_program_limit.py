@@ -199,10 +199,11 @@ def test_taps_count_in_the_standard_kernel() -> None:
 
 
 def leaky(w: Any, x: Any, p: Any) -> Any:
-    h = x
+    h = s = x
     for step in range(1, 6):
-        h = (1 - p.leak) * h + p.leak * w.ask("W", w.phi(h))
-        w.see("u", step, h)
+        s = (1 - p.leak) * s + p.leak * w.ask("W", h)
+        h = w.phi(s)
+        w.see("u", step, s)
     return w.ask("readout", h)
 
 
