@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from mcnet.architectures.keys import EPSILON, Key, complaints, epsilon, key_of
-from mcnet.coordinates import LAWS, REQUIRED, Coordinate
+from mcnet.coordinates import LAWS, NORMALIZATIONS, REQUIRED, Coordinate
 from mcnet.programs import verifying
 from mcnet.programs.axes import Axes
 from mcnet.programs.counted import Count, count
@@ -128,6 +128,7 @@ def register(
     axes: Given | Callable[[Parameters], Axes] | None = None,
     check: Callable[[Parameters], Sequence[str]] | None = None,
     weights: tuple[str, ...] = LAWS,
+    normalizations: tuple[str, ...] = (),
     example: Given | None = None,
 ) -> None:
     """Add an architecture to the table.
@@ -149,6 +150,9 @@ def register(
         Parameters -> sentences about values that do not go together.
     weights : tuple of str
         Laws that ``weights`` in a scenario may be.
+    normalizations : tuple of str
+        Values of ``normalization`` that the program itself reads, as ``p.get("normalization", "none")``, ``"none"``
+        among them; without them ``w.phi`` normalises where a scenario says so.
     example : mapping
         Values of keys that have no default, for the trial at registration.
 
@@ -163,7 +167,7 @@ def register(
     The program is run on shapes and on two small sampled networks. A name can be registered again by the same file or
     notebook.
     """
-    made = _made(name, network, keys, laws, axes, check, weights)
+    made = _made(name, network, keys, laws, axes, check, weights, normalizations)
     _try(made, example or {})
     _TABLE[name] = made
 
@@ -180,8 +184,7 @@ def add(
     normalizations: tuple[str, ...] = (),
 ) -> None:
     """Add one that comes with mcnet: as :func:`register`, without the trial, which the tests make."""
-    made = _made(name, network, keys, laws, axes, check, weights)
-    _TABLE[name] = replace(made, normalizations=normalizations)
+    _TABLE[name] = _made(name, network, keys, laws, axes, check, weights, normalizations)
 
 
 def lookup(name: str) -> Architecture:
@@ -212,6 +215,7 @@ def _made(
     axes: Given | Callable[[Parameters], Axes] | None,
     check: Callable[[Parameters], Sequence[str]] | None,
     weights: tuple[str, ...],
+    normalizations: tuple[str, ...],
 ) -> Architecture:
     if not isinstance(name, str) or not re.fullmatch("[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise ProgramError(f'architecture name "{name}": use lower-case letters, digits and "-"')
@@ -225,7 +229,11 @@ def _made(
     except ProgramError as error:
         raise ProgramError(f'architecture "{name}": {error}') from None
     described.setdefault(EPSILON, epsilon())
-    return Architecture(name, network, described, _looked_up(laws), _looked_up(axes), check or (lambda p: ()), weights)
+    if normalizations and not {"none"} <= {*normalizations} <= {*NORMALIZATIONS}:
+        listed = ", ".join(f'"{kind}"' for kind in NORMALIZATIONS)
+        raise ProgramError(f'architecture "{name}": normalizations are "none" and some of {listed}')
+    rules = check or (lambda p: ())
+    return Architecture(name, network, described, _looked_up(laws), _looked_up(axes), rules, weights, normalizations)
 
 
 def _looked_up(given: Given | Callable[[Parameters], Any] | None) -> Callable[[Parameters], Any]:
@@ -251,8 +259,11 @@ def _try(architecture: Architecture, example: Given) -> None:
             f'architecture "{architecture.name}": give an example value of {", ".join(missing)}, which has no default'
         )
 
-    def instance(width: int, outputs: int | None) -> tuple[Parameters, Laws, Axes]:
-        p = architecture.parameters({**verifying.COMMON, "width": width, "outputs": outputs}, example)
-        return p, architecture.laws_of(p), architecture.axes_of(p, verifying.INPUTS)
+    for kind in architecture.normalizations or ("none",):
 
-    verifying.verify(f'architecture "{architecture.name}"', architecture.network, instance)
+        def instance(width: int, outputs: int | None, kind: str = kind) -> tuple[Parameters, Laws, Axes]:
+            common = {**verifying.COMMON, "width": width, "outputs": outputs, "normalization": kind}
+            p = architecture.parameters(common, example)
+            return p, architecture.laws_of(p), architecture.axes_of(p, verifying.INPUTS)
+
+        verifying.verify(f'architecture "{architecture.name}"', architecture.network, instance)

@@ -150,6 +150,26 @@ def test_lies_are_refused_by_name(sentence: str) -> None:
     assert "lie" not in architectures.names()
 
 
+def test_programs_that_normalise_themselves() -> None:
+    asked: list[str] = []
+
+    def network(w: Any, x: Any, p: Any) -> Any:
+        kind = p.get("normalization", "none")
+        asked.append(kind)
+        h = w.ask("W", w.layer_norm(x) if kind == "pre-layer" else x)
+        w.see("h", 1, h)
+        return w.ask("readout", h if kind == "none" else w.layer_norm(h, "a text" if kind == "post-layer" else 0.1))
+
+    architectures.register("normed", network, normalizations=("none", "pre-layer"))
+    assert architectures.lookup("normed").normalizations == ("none", "pre-layer")
+    assert {*asked} == {"none", "pre-layer"}  # the trial is made with each
+    with pytest.raises(ProgramError, match="epsilon is a number"):
+        architectures.register("normed", network, normalizations=("none", "pre-layer", "post-layer"))
+    for wrong in (("pre-layer",), ("none", "group")):
+        with pytest.raises(ProgramError, match='normalizations are "none" and some of'):
+            architectures.register("normed", network, normalizations=wrong)
+
+
 def test_what_is_no_registration() -> None:
     for name in ("Gated", "my net", "", 3):
         with pytest.raises(ProgramError, match="use lower-case letters"):
