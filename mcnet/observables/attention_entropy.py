@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcnet import architectures
-from mcnet.observables.observable import LAYERS, Observable, Options, Values, asked_layers, check_layers, layer_sizes
+from mcnet.observables.collected import PerLayer, collecting
+from mcnet.observables.observable import Options, check_layers, layer_sizes
 from mcnet.point import Point
 from mcnet.variables import Variable
 
@@ -24,8 +25,8 @@ _VARIABLE = Variable(
 )
 
 
-class Entropies:
-    """Keeps the entropy of every head; the layer is that of the next h.
+class Entropies(PerLayer):
+    """The entropy of every head; the layer is that of the next h.
 
     Parameters
     ----------
@@ -34,9 +35,8 @@ class Entropies:
     """
 
     def __init__(self, point: Point, options: Options) -> None:
-        self._mask = asked_layers(point, options, "h", 1)
+        super().__init__(point, options, first=1)
         self._heads: list[NDArray[np.float64]] = []
-        self._found: dict[int, NDArray[np.float64]] = {}
 
     def attend(self, weights: NDArray[np.float64]) -> None:
         """As :class:`mcnet.observables.observable.AttentionReader`."""
@@ -45,16 +45,13 @@ class Entropies:
 
     def see(self, name: str, layer: int, rows: NDArray[np.floating]) -> None:
         """As :class:`mcnet.observables.observable.Collector`."""
-        if name == "h" and layer:
-            self._found[layer] = np.stack(self._heads, axis=-1)
+        super().see(name, layer, rows)
+        if name == "h":
             self._heads = []
 
-    def values(self) -> tuple[Values, ...]:
-        """As :class:`mcnet.observables.observable.Collector`."""
-        found = np.full((*next(iter(self._found.values())).shape, self._mask.size), np.nan)
-        for layer in np.flatnonzero(self._mask):
-            found[..., layer] = self._found[int(layer)]
-        return (Values(found, self._mask),)
+    def of(self, rows: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(N, T, heads)."""
+        return np.stack(self._heads, axis=-1)
 
 
 def _check(point: Point, options: Options) -> list[str]:
@@ -68,16 +65,4 @@ def _sizes(point: Point, options: Options) -> dict[str, int]:
     return {**layer_sizes(point, options), "head": heads}
 
 
-OBSERVABLES = {
-    "attention_entropy": Observable(
-        name="attention_entropy",
-        options={"layers": LAYERS},
-        samplers=("conditioned", "explicit"),
-        needs=frozenset({"signal", "vectors"}),
-        variables=lambda point, options: (_VARIABLE,),
-        check=_check,
-        evaluate=lambda point, options, sample: sample.collected["attention_entropy"].values(),
-        sizes=_sizes,
-        collect=Entropies,
-    ),
-}
+OBSERVABLES = collecting("attention_entropy", Entropies, lambda point, options: (_VARIABLE,), _check, sizes=_sizes)

@@ -8,16 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcnet import architectures
-from mcnet.observables.observable import (
-    LAYERS,
-    Observable,
-    Options,
-    Values,
-    asked_layers,
-    check_layers,
-    layer_sizes,
-    with_rows,
-)
+from mcnet.observables.collected import collecting
+from mcnet.observables.observable import Options, Values, asked_layers, check_layers, with_rows
 from mcnet.point import Point
 from mcnet.variables import Variable
 
@@ -100,16 +92,4 @@ def _variables(point: Point, options: Options) -> tuple[Variable, ...]:
     return tuple(with_rows(each, point, letter) for each in (_ENERGY, _OVERLAP))
 
 
-OBSERVABLES = {
-    "branch_energy": Observable(
-        name="branch_energy",
-        options={"layers": LAYERS},
-        samplers=("conditioned", "explicit"),
-        needs=frozenset({"signal", "vectors"}),
-        variables=_variables,
-        check=_check,
-        evaluate=lambda point, options, sample: sample.collected["branch_energy"].values(),
-        sizes=layer_sizes,
-        collect=Branches,
-    ),
-}
+OBSERVABLES = collecting("branch_energy", Branches, _variables, _check)

@@ -5,16 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mcnet.observables.observable import (
-    LAYERS,
-    Observable,
-    Options,
-    Values,
-    asked_layers,
-    check_layers,
-    layer_sizes,
-    with_rows,
-)
+from mcnet.observables.collected import PerLayer, collecting
+from mcnet.observables.observable import Options, asked_layers, check_layers, with_rows
 from mcnet.point import Point
 from mcnet.variables import Variable
 
@@ -30,30 +22,12 @@ _MEAN = Variable(
 )
 
 
-class Means:
-    """Keeps the mean of every h that it is shown.
+class Means(PerLayer):
+    """The mean of every h."""
 
-    Parameters
-    ----------
-    point : Point
-    options : mapping
-    """
-
-    def __init__(self, point: Point, options: Options) -> None:
-        self._mask = asked_layers(point, options, "h")
-        self._means: dict[int, NDArray[np.float64]] = {}
-
-    def see(self, name: str, layer: int, rows: NDArray[np.floating]) -> None:
-        """As :class:`mcnet.observables.observable.Collector`."""
-        if name == "h" and self._mask[layer]:
-            self._means[layer] = rows.mean(-1, dtype=np.float64)
-
-    def values(self) -> tuple[Values, ...]:
-        """As :class:`mcnet.observables.observable.Collector`."""
-        found = np.full((*next(iter(self._means.values())).shape, self._mask.size), np.nan)
-        for layer, mean in self._means.items():
-            found[..., layer] = mean
-        return (Values(found, self._mask),)
+    def of(self, rows: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(N, T, *rows)."""
+        return np.asarray(rows.mean(-1, dtype=np.float64))
 
 
 def _check(point: Point, options: Options) -> list[str]:
@@ -63,16 +37,4 @@ def _check(point: Point, options: Options) -> list[str]:
     return ["layers: h is seen at none of them"]
 
 
-OBSERVABLES = {
-    "mean": Observable(
-        name="mean",
-        options={"layers": LAYERS},
-        samplers=("conditioned", "explicit"),
-        needs=frozenset({"signal", "vectors"}),
-        variables=lambda point, options: (with_rows(_MEAN, point, "h"),),
-        check=_check,
-        evaluate=lambda point, options, sample: sample.collected["mean"].values(),
-        sizes=layer_sizes,
-        collect=Means,
-    ),
-}
+OBSERVABLES = collecting("mean", Means, lambda point, options: (with_rows(_MEAN, point, "h"),), _check)
