@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.programs import BACKEND, KEY, seconds
+from benchmarks.programs import BACKEND, KEY, in_turns
 from mcnet import activations, architectures, streams
 from mcnet.kernels import cpu
 from mcnet.programs import sampled
@@ -50,7 +50,8 @@ def residual(networks: int, batch: int, backward: bool, width: int = 1000, depth
                 for role in roles:
                     cpu.normals(KEY, start, min(start + batch, networks), role, matrix, 2, width)
 
-    return seconds(run, 2), seconds(floor, 2)
+    took, least = in_turns((run, floor), 3)
+    return took, least
 
 
 def convolution(side: int, channels: int, depth: int, grams: bool) -> tuple[float, float, float]:
@@ -77,7 +78,8 @@ def convolution(side: int, channels: int, depth: int, grams: bool) -> tuple[floa
         for layer in range(1, depth + 1):
             cpu.normals(KEY, 0, 1, streams.WEIGHTS, layer, channels, 9 * channels)
 
-    return seconds(run, 3), seconds(products, 3), seconds(drawn, 3)
+    took, multiplied, made = in_turns((run, products, drawn), 9)
+    return took, multiplied, made
 
 
 def main() -> None:
@@ -89,7 +91,7 @@ def main() -> None:
         what = "forward, backward" if backward else "forward"
         name = "residual `two`, 50 blocks, M = 1000, T = 2, 128 networks"
         print(f"| {name} | {what} | {took:.2f} | {floor:.2f} | {took / floor:.2f} |")
-    for side, channels in ((16, 128), (32, 128), (32, 256)):
+    for side, channels in ((16, 128), (32, 128), (32, 256), (16, 512)):
         for grams in (False, True):
             took, products, drawn = convolution(side, channels, 4, grams)
             what = "forward with lengths" if grams else "forward"

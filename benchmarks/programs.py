@@ -8,6 +8,7 @@ Set OMP_NUM_THREADS=1 (and OPENBLAS_NUM_THREADS=1), so that NumPy's matrix produ
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,17 @@ def seconds(function: Any, repeats: int) -> float:
         function()
         found.append(time.process_time() - start)
     return min(found)
+
+
+def in_turns(functions: Sequence[Callable[[], Any]], repeats: int) -> list[float]:
+    """Least CPU seconds of each of some functions that take turns, after a first call of each."""
+    found: list[list[float]] = [[] for _ in functions]
+    for _ in range(repeats + 1):
+        for times, function in zip(found, functions, strict=True):
+            start = time.process_time()
+            function()
+            times.append(time.process_time() - start)
+    return [min(times[1:]) for times in found]
 
 
 def common(**changes: Any) -> Parameters:

@@ -22,6 +22,9 @@ from mcnet.streams import STREAM_VERSION
 CPU_MEMORY = 1 << 28
 """Bytes of working memory of a sub-batch on the CPU (one network may take more)."""
 
+KEPT_MEMORY = 31 << 20
+"""Bytes of an array that is made and freed once, the largest that the C library lets grow what it keeps (32 MB)."""
+
 GPU_SHARE = 0.5
 """Share of the free memory of a GPU that a sub-batch is meant to take; estimates are good to a factor of two."""
 
@@ -92,6 +95,7 @@ def get_backend(device: str = "auto") -> Backend:
         If the device is not there.
     """
     if device == "cpu" or (device == "auto" and not cuda_devices()):
+        _keep_freed_memory()
         from mcnet.kernels import cpu
 
         facts = {"device": _processor(), "cores": str(os.cpu_count() or 1)}
@@ -102,6 +106,16 @@ def get_backend(device: str = "auto") -> Backend:
     if kind != "cuda" or not (number.isdecimal() or device == "cuda"):
         raise UsageError(f'device "{device}" is not known; use auto, cpu or cuda:N')
     return _cuda(int(number or 0))
+
+
+@functools.cache
+def _keep_freed_memory() -> None:
+    """Let freed arrays be used again: pages fresh from the system cost more than a pass over them.
+
+    The C library of GNU gives free memory back beyond twice the size of the largest array that it has seen freed, so
+    one that is never written to is freed first; elsewhere this does nothing.
+    """
+    np.empty(KEPT_MEMORY, np.uint8)
 
 
 def cuda_devices() -> int:

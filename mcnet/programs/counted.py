@@ -236,8 +236,8 @@ class Counted(AbstractInterpreter):
     def _rows(self, matrix: Matrix, v: Any, axis: str, axes: Axes) -> Shape:
         return self._made(axes, v.units, v)
 
-    def _patches(self, v: Any, axes: tuple[str, ...], shifts: list[list[Matrix]], variances: list[float]) -> Shape:
-        return self._made(v.axes, v.units * len(shifts), v, fan=v.fan)
+    def _patches(self, v: Any, axes: tuple[str, ...], taps: list[tuple[int, ...]], variances: list[float]) -> Shape:
+        return self._made(v.axes, v.units * len(taps), v, fan=v.fan)
 
     def _concat(self, vectors: list[Any]) -> Shape:
         units = sum(v.units for v in vectors)

@@ -29,6 +29,7 @@ import numpy as np
 from mcnet import streams
 from mcnet.activations import Activation
 from mcnet.kernels.vectors import overlaps
+from mcnet.kernels.windows import Windows
 from mcnet.programs import counted, dead, normalizing, rows
 from mcnet.programs.counted import Count
 from mcnet.programs.names import INPUT, Key, ProgramError, text_of
@@ -234,8 +235,8 @@ class Sampled(AbstractInterpreter):
     def _rows(self, matrix: Matrix, v: Any, axis: str, axes: Axes) -> Vector:
         return self._made(self._operations.mapped(matrix, v, axis), axes, (v,))
 
-    def _patches(self, v: Any, axes: tuple[str, ...], shifts: list[list[Matrix]], variances: list[float]) -> Vector:
-        step = self._operations.patches(v, axes, shifts, variances)
+    def _patches(self, v: Any, axes: tuple[str, ...], taps: list[tuple[int, ...]], variances: list[float]) -> Vector:
+        step = self._operations.patches(v, axes, taps, variances)
         return self._made(step, v.axes, (v,), v.fan, tuple(variances))
 
     def _concat(self, vectors: list[Any]) -> Vector:
@@ -311,15 +312,18 @@ class Sampled(AbstractInterpreter):
 
     def _ask(self, key: Key, asked: Asked, v: Any) -> Vector:
         xp, matrix, law = self.backend.xp, self._matrix(key), self.laws.of(key)
-        lead, inputs, sites, units = v.value.shape
-        question = xp.reshape(v.value, (lead, inputs * sites, units))
+        lead, inputs, sites, units = v.made.shape
         constants = self.constants(v.axes)
-        if isinstance(matrix, AskedGaussian):
-            answer = matrix.apply(question, constants, self._overlaps(v))
+        if isinstance(v.made, Windows) and isinstance(matrix, ExplicitMatrix):
+            answer = matrix.apply_to_windows(v.made, constants)
         else:
-            answer = matrix.apply(question, constants)
+            question = xp.reshape(v.value, (lead, inputs * sites, units))
+            if isinstance(matrix, AskedGaussian):
+                answer = matrix.apply(question, constants, self._overlaps(v))
+            else:
+                answer = matrix.apply(question, constants)
         answer = xp.reshape(answer, (answer.shape[0], inputs, sites, asked.units))
-        if law.sigma_b2 == 0.0:
+        if law.sigma_b2 == 0.0 and not self._alive(v):
             answer = dead.zero_where_asked_zero(xp, v.value, answer)
         mixing = self.plan.mixes_inputs
 
@@ -342,6 +346,10 @@ class Sampled(AbstractInterpreter):
         if self.settings.backward:
             self.asked.append(Question(key, v, made, law))
         return made
+
+    def _alive(self, v: Vector) -> bool:
+        """Whether no row is zero for sure, told without making windows: one that is zero has a zero row."""
+        return isinstance(v.made, Windows) and dead.dead(self.backend.xp, v.made.value) is None
 
     def constants(self, axes: Axes) -> Array:
         """Multiples of the bias in the rows of an answer: 1 for an input, 0 for a difference of inputs; (R,)."""

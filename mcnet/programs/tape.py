@@ -25,6 +25,7 @@ import numpy as np
 from mcnet.activations import Activation
 from mcnet.backend import Backend
 from mcnet.kernels import vectors
+from mcnet.kernels.windows import Windows
 from mcnet.programs import rows
 from mcnet.programs.names import INPUT
 from mcnet.programs.rows import RowMap
@@ -41,7 +42,8 @@ class Vector(AbstractVector):
 
     Attributes
     ----------
-    value : Array, shape (N or 1, T, P, M)
+    made : Array, shape (N or 1, T, P, M), or Windows
+        The value, or the windows that it consists of until it is asked for.
     parents : tuple of Vector
         What it was made from; empty where no backward pass is to follow.
     taps : tuple of float
@@ -52,7 +54,7 @@ class Vector(AbstractVector):
 
     interpreter: AbstractInterpreter
     axes: Axes
-    value: Array
+    made: Array | Windows
     fan: int
     parents: tuple[Vector, ...] = ()
     pull: Pull | None = None
@@ -61,13 +63,20 @@ class Vector(AbstractVector):
     answer: bool = False
 
     def __post_init__(self) -> None:
-        self.units = int(self.value.shape[3])
+        self.units = int(self.made.shape[3])
+
+    @property
+    def value(self) -> Array:
+        """Its entries, (N or 1, T, P, M)."""
+        if isinstance(self.made, Windows):
+            self.made = self.made.rows()
+        return self.made
 
 
 class Step(NamedTuple):
-    """What an operation makes: the value, and how cotangents and tangents pass it."""
+    """What an operation makes: the value (an array, or windows), and how cotangents and tangents pass it."""
 
-    value: Array
+    value: Array | Windows
     pull: Pull
     push: Push
 
@@ -220,35 +229,18 @@ class Operations:
         value = rows.to_difference(xp, along(a, rows.to_plain(xp, v.value)))
         return Step(value, lambda c: [along(xp.matrix_transpose(a), c)], push)
 
-    def patches(self, v: Vector, axes: Sequence[str], shifts: list[list[Matrix]], variances: Sequence[float]) -> Step:
-        """Taps side by side."""
-        xp = self.backend.xp
-        scales = [share**0.5 for share in variances]
-        moves = [
-            [RowMap(self.backend, matrix, v.axes, axis) for matrix, axis in zip(tap, axes, strict=True)]
-            for tap in shifts
-        ]
-
-        def apply(value: Array) -> Array:
-            parts = []
-            for scale, tap in zip(scales, moves, strict=True):
-                part = value
-                for move in tap:
-                    part = move.apply(part)
-                parts.append(scale * part)
-            return xp.concat(parts, axis=-1)
-
-        def pull(c: Array) -> list[Array]:
-            total: Array = None
-            units = c.shape[-1] // len(moves)
-            for index, (scale, tap) in enumerate(zip(scales, moves, strict=True)):
-                part = scale * c[..., index * units : (index + 1) * units]
-                for move in tap:
-                    part = move.transposed(part)
-                total = part if total is None else total + part
-            return [total]
-
-        return Step(apply(v.value), pull, lambda tangents, _: apply(tangents[0]))
+    def patches(
+        self, v: Vector, axes: Sequence[str], taps: Sequence[tuple[int, ...]], variances: Sequence[float]
+    ) -> Step:
+        """Taps side by side, made where they are asked for."""
+        names = [name for name in v.axes if name != INPUT]
+        offsets = tuple(
+            tuple(sum(step for axis, step in zip(axes, tap, strict=True) if axis == name) for name in names)
+            for tap in taps
+        )
+        scales = tuple(share**0.5 for share in variances)
+        windows = Windows(self.backend.xp, v.value, tuple(rows.others_of(v.axes)), offsets, scales)
+        return Step(windows, lambda c: [windows.transposed(c)], lambda tangents, _: windows.of(tangents[0]).rows())
 
     def concat(self, vectors: Sequence[Vector]) -> Step:
         """Units side by side."""

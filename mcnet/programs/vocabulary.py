@@ -239,7 +239,8 @@ class AbstractInterpreter:
             Shares of the taps in sigma_w2; the fan stays that of v.
         """
         names = (axes,) if isinstance(axes, str) else tuple(axes)
-        sizes = [self._axis("patches", v, axis) for axis in names]
+        for axis in names:
+            self._axis("patches", v, axis)
         if INPUT in names:
             raise ProgramError("patches: the inputs are no grid; a window runs over other axes")
         taps = [(offset,) if isinstance(offset, int | np.integer) else tuple(offset) for offset in offsets]
@@ -254,8 +255,8 @@ class AbstractInterpreter:
         shares = [self._number("patches: a variance", share) for share in variances]
         if min(shares) < 0.0:
             raise ProgramError("patches: variances of taps are not negative")
-        index = [[shifted(size, offset) for size, offset in zip(sizes, tap, strict=True)] for tap in taps]
-        return self._patches(v, names, index, shares)
+        whole = [tuple(int(offset) for offset in tap) for tap in taps]
+        return self._patches(v, names, whole, shares)
 
     def concat(self, vectors: Sequence[Vector]) -> Vector:
         """Units side by side; the fan is that of all together."""
@@ -338,8 +339,8 @@ class AbstractInterpreter:
         """Map (new, old) along an axis; ``axes`` are those of the result, the axis missing where it disappears."""
         return self._refuse("mean, rows, shift")
 
-    def _patches(self, v: Any, axes: tuple[str, ...], shifts: list[list[Matrix]], variances: list[float]) -> Any:
-        """``shifts``: for each tap one permutation matrix per axis."""
+    def _patches(self, v: Any, axes: tuple[str, ...], taps: list[tuple[int, ...]], variances: list[float]) -> Any:
+        """``taps``: for each one offset per axis."""
         return self._refuse("patches")
 
     def _concat(self, vectors: list[Any]) -> Any:

@@ -10,6 +10,7 @@ from mcnet import streams
 from mcnet.kernels import reflections
 from mcnet.kernels.linalg import transpose
 from mcnet.kernels.reflections import Frame
+from mcnet.kernels.windows import Windows
 from mcnet.weights.laws import Array, Ensemble, Layer, biases, with_bias
 
 BLOCK_BYTES = 1 << 29
@@ -50,6 +51,15 @@ class ExplicitMatrix:
             x = x * self.scale
             parts = [xp.matmul(x, transpose(xp, self._rows(first, stop))) for first, stop in self._blocks()]
             product = parts[0] if len(parts) == 1 else xp.concat(parts, axis=2)
+        return product if self._bias is None else with_bias(xp, product, constants, self._bias)
+
+    def apply_to_windows(self, windows: Windows, constants: Array) -> Array:
+        """W x + constant b for all windows of a grid, (N, T P, units); large ones are never made."""
+        xp, layer = self._ensemble.backend.xp, self._layer
+        networks, inputs, sites, units = windows.shape
+        if not windows.large or layer.law == "orthogonal" or len(self._blocks()) > 1:
+            return self.apply(xp.reshape(windows.rows(), (networks, inputs * sites, units)), constants)
+        product = windows.product(self._rows(0, layer.units), self.scale)
         return product if self._bias is None else with_bias(xp, product, constants, self._bias)
 
     def apply_transpose(self, d: Array) -> Array:

@@ -14,6 +14,7 @@ from strict_backend import STRICT, fetch
 
 from mcnet import streams
 from mcnet.backend import get_backend
+from mcnet.kernels import windows
 from mcnet.networks import inputs
 from mcnet.observables import sample
 from mcnet.point import Point
@@ -289,3 +290,21 @@ def test_products_at_sites_are_those_of_all_rows(sampler: str, positions: Any) -
     if sampler == "explicit":
         with pytest.raises(ProgramError, match="products at single sites"):
             alone.gram(("h", 1))
+
+
+@pytest.mark.parametrize("precision", ["mixed", "float64"])
+def test_products_without_windows_are_those_with_them(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A built convolution from slabs, with biases, an exactly dead row and a backward pass."""
+    case = zoo.shipped("convolution", positions=[3, 4], taps=[0.1] * 8 + [0.2], depth=2)
+    x = zoo.inputs(case, zoo.WIDTH)
+    x[:, 1] = -x[:, 0]
+    found = []
+    for large in (0, 1 << 30):
+        monkeypatch.setattr(windows, "LARGE", large)
+        trace = zoo.run(case, "explicit", 3, x=x, precision=precision, sigma_b2=0.0)
+        found.append([trace.gram(name) for name in trace.seen] + [trace.backward(NTK).kernel])
+    for ours, theirs in zip(*found, strict=True):
+        size = abs(theirs).max()
+        assert size > 0
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=size * (3e-6 if precision == "mixed" else 1e-13))
+        assert np.array_equal(ours == 0, theirs == 0)

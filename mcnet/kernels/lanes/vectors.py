@@ -37,6 +37,21 @@ def _tile(
     return s0, t0, u0, v0
 
 
+@inlined
+def _one(a: NDArray[np.float32], b: NDArray[np.float32], first: int, second: int, start: int, stop: int) -> float:
+    """The product of one row with one other on columns start..stop, as in a tile."""
+    s = f8(0.0)
+    i = start
+    while i + 16 <= stop:
+        s = fma(wide(load(a, first + i)), wide(load(b, second + i)), s)
+        i += 16
+    total = sum_lanes(s)
+    while i < stop:
+        total += np.float64(a[first + i]) * np.float64(b[second + i])
+        i += 1
+    return float(total)
+
+
 @compiled
 def overlaps(
     out: NDArray[np.float64],
@@ -55,6 +70,9 @@ def overlaps(
                 for j in range(0, i + 1 if symmetric else others, 2):
                     at, beside = n * steps[0] + i * size, n * steps[1] + j * size
                     i_more, j_more = i + 1 < rows, j + 1 < others
+                    if not (i_more or j_more):
+                        out[n, i, j] += _one(a, b, at, beside, start, stop)
+                        continue
                     first = (at, at + size * i_more)
                     second = (beside, beside + size * j_more)
                     s, t, u, v = _tile(a, b, first, second, start, stop)

@@ -282,19 +282,11 @@ class SitesInterpreter(AbstractInterpreter):
 
         return self._keep(axes, v.units, v.fan, parts, [v], pull)
 
-    def _patches(self, v: Any, axes: tuple[str, ...], shifts: list[list[Matrix]], variances: list[float]) -> Vector:
-        sites = self.sites
-
-        def move(tap: list[Matrix], share: float, rows: Axes) -> Floats:
-            total: Floats = np.sqrt(share) * np.eye(layout.size_of(rows))
-            for axis, matrix in zip(axes, tap, strict=True):
-                total = layout.along(matrix, rows, axis) @ total
-            return total
-
-        taps = list(zip(shifts, variances, strict=True))
+    def _patches(self, v: Any, axes: tuple[str, ...], taps: list[tuple[int, ...]], variances: list[float]) -> Vector:
+        sites, window = self.sites, list(zip(taps, variances, strict=True))
         parts = tuple(
-            (share, sites.mapped(part, move(tap, variance, v.axes), origin=True))
-            for tap, variance in taps
+            (share, sites.mapped(part, layout.tap(v.axes, axes, *tap), origin=True))
+            for tap in window
             for share, part in self.parts(v)
         )
 
@@ -302,8 +294,8 @@ class SitesInterpreter(AbstractInterpreter):
             count, found = len(v.parts), []
             for place in range(count):
                 total: Jet | None = None
-                for k, (tap, variance) in enumerate(taps):
-                    back = self._back(move(tap, variance, self._cot_axes(v.axes)).T)
+                for k, tap in enumerate(window):
+                    back = self._back(layout.tap(self._cot_axes(v.axes), axes, *tap).T)
                     part = sites.mapped(c[k * count + place], back)
                     total = part if total is None else sites.summed(total, part)
                 assert total is not None
@@ -311,7 +303,7 @@ class SitesInterpreter(AbstractInterpreter):
             return [found]
 
         made = self._keep(v.axes, v.units * len(taps), v.fan, parts, [v], pull)
-        made.taps = tuple(variance for _, variance in taps for _ in self.parts(v))
+        made.taps = tuple(variance for variance in variances for _ in self.parts(v))
         return made
 
     def _concat(self, vectors: list[Any]) -> Vector:

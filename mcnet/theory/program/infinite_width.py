@@ -206,27 +206,17 @@ class LimitInterpreter(AbstractInterpreter):
 
         return self._keep(axes, v.units, v.fan, parts, [v], pull)
 
-    def _patches(self, v: Any, axes: tuple[str, ...], shifts: list[list[Matrix]], variances: list[float]) -> Vector:
-        algebra = self.algebra
-        taps = []  # for each tap what it does to rows, and to those of cotangents
-        for tap, share in zip(shifts, variances, strict=True):
-            taps.append([(axis, matrix) for axis, matrix in zip(axes, tap, strict=True)] + [("", share**0.5)])
-
-        def move(tap: list[Any], rows: Axes) -> Floats:
-            total: Any = tap[-1][1] * np.eye(layout.size_of(rows))
-            for axis, matrix in tap[:-1]:
-                total = layout.along(matrix, rows, axis) @ total
-            return np.asarray(total)
-
+    def _patches(self, v: Any, axes: tuple[str, ...], taps: list[tuple[int, ...]], variances: list[float]) -> Vector:
+        algebra, window = self.algebra, list(zip(taps, variances, strict=True))
         parts = tuple(
-            Part(part.share, part.units, algebra.sum([(move(tap, v.axes), part.field)]), variance)
-            for tap, variance in zip(taps, variances, strict=True)
+            Part(part.share, part.units, algebra.sum([(layout.tap(v.axes, axes, *tap), part.field)]), tap[1])
+            for tap in window
             for part in v.parts
         )
 
         def pull(c: Cotangent) -> list[Cotangent]:
             count = len(v.parts)
-            backs = [self._back(v.axes, move(tap, self._cot_axes(v.axes)).T) for tap in taps]
+            backs = [self._back(v.axes, layout.tap(self._cot_axes(v.axes), axes, *tap).T) for tap in window]
             return [
                 [algebra.sum([(back, c[k * count + j]) for k, back in enumerate(backs)]) for j in range(count)],
             ]

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mcnet.programs.axes import Axes
+from mcnet.programs.axes import Axes, shifted
 from mcnet.programs.names import INPUT
 
 Floats = NDArray[np.float64]
@@ -28,6 +28,14 @@ def size_of(axes: Axes) -> int:
 def along(matrix: Floats, axes: Axes, axis: str) -> Floats:
     """The matrix on all rows that acts along one axis."""
     return _kron([matrix if name == axis else np.eye(size) for name, size in axes.items()])
+
+
+def tap(rows: Axes, axes: Sequence[str], offsets: Sequence[int], variance: float) -> Floats:
+    """The matrix on all rows that makes one tap of a window: sqrt(variance) times the rows at other places."""
+    total: Floats = np.sqrt(variance) * np.eye(size_of(rows))
+    for axis, offset in zip(axes, offsets, strict=True):
+        total = along(shifted(rows[axis], offset), rows, axis) @ total
+    return total
 
 
 def spread(own: Axes, joint: Axes) -> Floats | float:
