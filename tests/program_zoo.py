@@ -136,6 +136,19 @@ def transformer(w: Any, x: Any, p: Any) -> Any:
     return w.ask("readout", w.mean(h, "token"))
 
 
+def halved(w: Any, x: Any, p: Any) -> Any:
+    """Halves of neighbours, of one vector, and of an answer that is the same for all inputs and positions."""
+    even = 2 * (p.width // 2)
+    h = w.ask("embedding", x, even)
+    drawn = w.ask("V", w.draw("x", 0.8), even)
+    for layer in (1, 2):
+        u = w.ask(("W", layer), w.halves(h, w.shift(h, "position", 1)), even)
+        h = w.halves(w.halves(w.phi(u), u), drawn)
+        w.see("u", layer, u)
+        w.see("h", layer, h)
+    return w.ask("readout", w.mean(h, "position"))
+
+
 class Case(NamedTuple):
     """A program and the rows of its input; ``given``: the values of its keys where it is an architecture's."""
 
@@ -165,6 +178,7 @@ CASES = [
     Case(batch_norm, {}, 2, 3),
     Case(layer_norm, {}),
     Case(transformer, {"token": 3}, 2),
+    Case(halved, {"position": 3}, 2),
 ]
 BY_NAME = {case.name: case for case in CASES}
 

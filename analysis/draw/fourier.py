@@ -47,7 +47,7 @@ def fourier_modes(families: Sequence[Judged]) -> Drawing | None:
     rows, columns = grid(len(chosen))
     with rc_context(STYLE):
         figure = canvas(FULL if columns > 1 else 0.8 * FULL, 3.8 * rows + 0.5)
-        axes = figure.subplots(rows, columns, squeeze=False)
+        axes = figure.subplots(rows, columns, squeeze=False, sharey=True)
         for axis, judged, label in zip(axes.flat, chosen, laws.labels(chosen), strict=False):
             _modes(axis, judged)
             plain_log(axis)
@@ -63,7 +63,8 @@ def fourier_modes(families: Sequence[Judged]) -> Drawing | None:
         "Fourier modes over the positions of the squared length at the largest width: means over networks (markers, as "
         "far as they are three standard errors from zero), the limit of infinite width (lines), and the decay by χ λ_k "
         "of small perturbations at the fixed point (black dashes, through one layer). Of mode 0 the distance from the "
-        "fixed point is drawn: the depth scale of dense networks, which no other mode reaches."
+        "fixed point is drawn: the depth scale of dense networks, which no other mode reaches where positions "
+        "are mixed."
     ) + selection(len(chosen), len(known), "laws")
     return Drawing("fourier-modes", figure, "Convolutional networks: Fourier modes against depth", caption)
 

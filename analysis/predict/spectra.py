@@ -96,7 +96,7 @@ def _why_no_law(kind: SpectralKind, setting: Setting) -> str | None:
     if setting.law["architecture"] != "convolution" or kind.name != "jacobian" or setting.why_unknown is not None:
         return setting.why_no_theory
     if setting.law["normalization"] != "none" or weights_of(setting) not in ("gaussian", "orthogonal"):
-        return "laws of convolutions are those of gaussian and delta-orthogonal weights without normalisation"
+        return "laws of convolutions are those of gaussian and orthogonal kernels without normalisation"
     rows = setting.ensemble.program.rows
     lengths = np.diagonal(setting.ensemble.gram)[:rows]
     if not np.allclose(lengths, lengths[0], rtol=1e-9):

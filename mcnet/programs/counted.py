@@ -243,6 +243,9 @@ class Counted(AbstractInterpreter):
         units = sum(v.units for v in vectors)
         return self._made(vectors[0].axes, units, *vectors)
 
+    def _halves(self, first: Any, second: Any) -> Shape:
+        return self._made(joint_axes("halves", [first, second]), first.units, first, second)
+
     def _batch_norm(self, v: Any, epsilon: float) -> Shape:
         return self._with_copies(v.axes, v.units, v)
 

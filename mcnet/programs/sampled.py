@@ -242,6 +242,10 @@ class Sampled(AbstractInterpreter):
     def _concat(self, vectors: list[Any]) -> Vector:
         return self._made(self._operations.concat(vectors), vectors[0].axes, vectors)
 
+    def _halves(self, first: Any, second: Any) -> Vector:
+        axes = joint_axes("halves", [first, second])
+        return self._made(self._operations.halves(first, second, axes), axes, (first, second))
+
     def _batch_norm(self, v: Any, epsilon: float) -> Vector:
         return self._made(normalizing.batch_norm(self.backend, v, epsilon), v.axes, (v,))
 

@@ -263,3 +263,28 @@ class Operations:
             return join(tangents, inputs if INPUT in axes else 1)
 
         return Step(join([v.value for v in vectors], rows.inputs_of(axes)), pull, push)
+
+    def halves(self, first: Vector, second: Vector, axes: Axes) -> Step:
+        """First half of the units of one, second half of those of another."""
+        xp, middle = self.backend.xp, first.units // 2
+        sides = ((first, slice(None, middle)), (second, slice(middle, None)))
+
+        def join(parts: Sequence[Array], inputs: int) -> Array:
+            halved = []
+            for part, (v, half) in zip(parts, sides, strict=True):
+                halved.append(rows.with_inputs(xp, rows.expanded(xp, part[..., half], v.axes, axes), inputs))
+            lead = tuple(max(sizes) for sizes in zip(*(part.shape[:-1] for part in halved), strict=True))
+            return xp.concat([xp.broadcast_to(part, (*lead, middle)) for part in halved], axis=-1)
+
+        def pull(c: Array) -> list[Array]:
+            found = []
+            for v, half in sides:
+                part = rows.gathered(xp, c[..., half], v.axes, axes, not self.mixing)
+                nothing = xp.zeros_like(part)
+                found.append(xp.concat([part, nothing] if half.start is None else [nothing, part], axis=-1))
+            return found
+
+        def push(tangents: Sequence[Array], inputs: int) -> Array:
+            return join(tangents, inputs if INPUT in axes else 1)
+
+        return Step(join([first.value, second.value], rows.inputs_of(axes)), pull, push)

@@ -26,75 +26,16 @@ from mcnet.programs.axes import joint_axes as joint_axes
 from mcnet.programs.axes import shifted
 from mcnet.programs.names import INPUT, READOUT, Key, Name, ProgramError, key_of, text_of
 from mcnet.programs.parameters import Parameters
+from mcnet.programs.vectors import AbstractVector as AbstractVector
+from mcnet.programs.vectors import Vector
 
 Matrix = NDArray[np.float64]
-Vector = Any
-"""A vector of the interpretation at hand."""
-
 
 OPERATIONS = (
-    *("ask", "phi", "apply", "mean", "rows", "shift", "patches", "concat", "batch_norm", "layer_norm", "attention"),
-    *("draw", "see"),
+    *("ask", "phi", "apply", "mean", "rows", "shift", "patches", "concat", "halves", "batch_norm", "layer_norm"),
+    *("attention", "draw", "see"),
 )
 """What a program may call of its interpreter."""
-
-
-class AbstractVector:
-    """A vector of some units with rows; arithmetic works site by site.
-
-    Attributes
-    ----------
-    interpreter : AbstractInterpreter
-    axes : dict of str to int
-        Names and sizes of its row axes, the input first.
-    units : number
-        How many units it has.
-    fan : number
-        What the variances of weights are divided by where it is a question; ``units`` for most.
-    """
-
-    __array_ufunc__ = None  # a NumPy number times a vector is a vector
-    interpreter: AbstractInterpreter
-    axes: Axes
-    units: Any
-    fan: Any
-
-    def __add__(self, other: Any) -> Vector:
-        return self._sum(other, 1.0)
-
-    def __radd__(self, other: Any) -> Vector:
-        return self._sum(other, 1.0)
-
-    def __sub__(self, other: Any) -> Vector:
-        return self._sum(other, -1.0)
-
-    def __rsub__(self, other: Any) -> Vector:
-        return (-self)._sum(other, 1.0)
-
-    def __neg__(self) -> Vector:
-        return self * -1.0
-
-    def __mul__(self, other: Any) -> Vector:
-        w = self.interpreter
-        if isinstance(other, AbstractVector):
-            w._together("a product", self, other)
-            return w._product(self, other)
-        return w._combination([(w._number("a factor", other), self)], 0.0)
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, other: Any) -> Vector:
-        divisor = self.interpreter._number("a divisor", other)
-        if divisor == 0.0:
-            raise ProgramError("a vector is divided by zero")
-        return self * (1.0 / divisor)
-
-    def _sum(self, other: Any, sign: float) -> Vector:
-        w = self.interpreter
-        if isinstance(other, AbstractVector):
-            w._together("a sum", self, other)
-            return w._combination([(1.0, self), (sign, other)], 0.0)
-        return w._combination([(1.0, self)], sign * w._number("a summand", other))
 
 
 class Asked(NamedTuple):
@@ -268,6 +209,16 @@ class AbstractInterpreter:
             raise ProgramError(f"concat: vectors have different rows: {', '.join(str(v.axes) for v in vectors)}")
         return self._concat(list(vectors))
 
+    def halves(self, first: Vector, second: Vector) -> Vector:
+        """The first half of the units of one vector and the second half of those of another, an even number.
+
+        With the projection E on the first half of the units it is E first + (1 - E) second.
+        """
+        self._together("halves", first, second)
+        if first.units % 2:
+            raise ProgramError(f"halves: {first.units} units have no halves; take an even number")
+        return self._halves(first, second)
+
     def batch_norm(self, v: Vector, epsilon: float = 0.0) -> Vector:
         """Minus the mean over the inputs, divided by the standard deviation, unit by unit."""
         if self._axis("batch_norm", v, INPUT) < 2:
@@ -345,6 +296,10 @@ class AbstractInterpreter:
 
     def _concat(self, vectors: list[Any]) -> Any:
         return self._refuse("concat")
+
+    def _halves(self, first: Any, second: Any) -> Any:
+        """Axes of :func:`joint_axes`."""
+        return self._refuse("halves")
 
     def _batch_norm(self, v: Any, epsilon: float) -> Any:
         return self._refuse("batch_norm")

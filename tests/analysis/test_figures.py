@@ -70,6 +70,7 @@ TINY: dict[str, tuple[str, ...]] = {
         "sweep.width=[16, 64]",
         "sampling.networks=100",
     ),
+    "orthogonal_kernels": ("network.depth=4", "sweep.width=[16, 32]", "sampling.networks=100"),
     "relu_has_no_isometry": ("sweep.depth=[2, 4]", "sweep.width=[20, 40, 80]", "sampling.networks=20"),
     "residual_depth_laws": ("network.depth=26", "sweep.width=[16, 32]", "sampling.networks=30"),
     "residual_finite_width": ("sweep.width=[16, 32]", "sampling.networks=40",

@@ -55,8 +55,9 @@ def test_a_linear_convolution_has_the_exact_second_moment() -> None:
     assert abs(score(moments[:, 1], 1.4**2 * (2 + 1 / 3))) > 4.5  # dense networks
 
 
-def test_delta_orthogonal_convolutions_are_isometries() -> None:
-    law = {"architecture": "convolution", "positions": [3, 3], "activation": "linear", "weights": "delta-orthogonal"}
+@pytest.mark.parametrize("weights", ["delta-orthogonal", "orthogonal"])
+def test_convolutions_of_orthogonal_kernels_are_isometries(weights: str) -> None:
+    law = {"architecture": "convolution", "positions": [3, 3], "activation": "linear", "weights": weights}
     group = mcnet.sample(study({"jacobian": {}}, **{**law, "precision": "float64"}))["jacobian"]
     assert group["jacobian_sv"].shape == (1, 3, 54)
     np.testing.assert_allclose(group["jacobian_sv"].values, 1.4**1.5, rtol=1e-12)

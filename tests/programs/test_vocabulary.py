@@ -143,6 +143,10 @@ MISTAKES = {
     "variances of taps are not negative": lambda w, x: w.patches(x, "position", [0], [-1.0]),
     "concat: there must be at least one": lambda w, x: w.concat([]),
     "concat: vectors have different rows": lambda w, x: w.concat([x, w.mean(x, "position")]),
+    "halves: vectors of 8 and of 6 units": lambda w, x: w.halves(x, Row(w, x.axes, 6)),
+    "halves: 5 units have no halves": lambda w, x: w.halves(Row(w, x.axes, 5), Row(w, x.axes, 5)),
+    'halves: the axis "position" has size 4 and 3': lambda w, x: w.halves(x, Row(w, {"position": 3}, 8)),
+    "the interpretation shapes has no halves": lambda w, x: w.halves(x, x),
     'the matrix "W" has 8 columns when first asked and 5 later': lambda w, x: (
         w.ask("W", x),
         w.ask("W", Row(w, x.axes, 5)),

@@ -69,6 +69,39 @@ def test_population_agrees_with_gaussian_means() -> None:
         within(found.ntk, 1.01 * exact.ntk, found.error("ntk"), 2e-3)
 
 
+def test_halves() -> None:
+    """Of neighbours, and with a vector that has no positions; hidden as above. Refused: halves of one position."""
+
+    def network(w: Any, x: Any, p: Any) -> Any:
+        v = w.ask("embedding", x)
+        h = w.halves(v, w.shift(v, "position", 1))
+        for layer in (1, 2):
+            u = w.ask(("W", layer), h)
+            one = 1.0 + 0.0 * u
+            u = u * one if p.hidden else u
+            other = w.mean(w.phi(u), "position") + 0.5
+            h = w.halves(u, other)
+            h = w.halves(h, w.shift(u, "position", p.step)) if layer == 1 else h
+            w.see("u", layer, u)
+            w.see("h", layer, h)
+        return w.ask("readout", w.mean(h, "position"))
+
+    laws = {"W": (1.6, 0.1), "embedding": (1.0, 0.0), "readout": (1.2, 0.2)}
+    how = {"activation": "tanh", "axes": {"position": 3}, "accuracy": 4e-3}
+    gram = np.array([[1.0, 0.3, 0.1], [0.3, 0.5, 0.0], [0.1, 0.0, 0.8]])
+    exact, found, wrong = (
+        program.limit(network, laws, gram, **how, parameters={"hidden": hidden, "step": step})
+        for hidden, step in ((False, 1), (True, 1), (False, 0))
+    )
+    assert isinstance(exact, Limit)
+    assert isinstance(found, Population)
+    within(found.gram("h2"), exact.gram("h2"), found.error("h2"), 4e-3)
+    within(found.backward("u1"), exact.backward("u1"), found.error("u1", backward=True), 4e-3)
+    within(found.ntk, exact.ntk, found.error("ntk"), 4e-3)
+    with pytest.raises(AssertionError, match="largest score"):
+        within(found.gram("h2"), wrong.gram("h2"), found.error("h2"), 4e-3)
+
+
 def test_batch_norm() -> None:
     """Exchangeable inputs reach the fixed point in one layer; no gradient along what is taken away."""
     batch = 6

@@ -1,11 +1,13 @@
 """Vectors at infinite width: what is needed of them are their Gram matrices, and those follow from Gaussian means.
 
-A field is a vector of infinitely many sites with R rows. There are four kinds:
+A field is a vector of infinitely many sites with R rows. There are five kinds:
 
 * ``Atom``: its rows are jointly Gaussian over the sites: an input, an answer of a matrix, forward or backward;
 * ``Sum``: linear maps of the rows of other fields, plus a constant;
 * ``Function``: an activation of a Gaussian field, site by site;
-* ``Slope``: the slope of an activation times a backward field, which is independent of it.
+* ``Slope``: the slope of an activation times a backward field, which is independent of it;
+* ``Halves``: one field at half of the sites and another at the other half, the same halves always. What is made of it
+  is made of both, so that no other field but a question holds one.
 
 Answers of one matrix have the covariance sigma_w2 (question . question) + sigma_b2, those of different matrices are
 independent, and so are forward and backward answers (gradient independence: exact in the limit, because cotangents are
@@ -106,6 +108,14 @@ class Slope(Field):
     cotangent: Field
 
 
+@dataclass(eq=False)
+class Halves(Field):
+    """One field at the first half of the sites, another at the second half."""
+
+    first: Field
+    second: Field
+
+
 Pair = tuple[Field, Field]
 
 
@@ -136,6 +146,10 @@ class Algebra:
         """A sum of linear maps of the rows of fields, plus a constant."""
         if len(terms) == 1 and isinstance(terms[0][0], float) and terms[0][0] == 1.0 and not np.any(constant):
             return terms[0][1]
+        if any(isinstance(one, Halves) for _, one in terms):
+            sides = zip(*(_sides(one) for _, one in terms), strict=True)
+            first, second = ([(a, one) for (a, _), one in zip(terms, side, strict=True)] for side in sides)
+            return self.halves(self.sum(first, constant), self.sum(second, constant))
         parts = [_on_rows(a, one.mean) for a, one in terms]
         shift = np.broadcast_to(np.asarray(constant, np.float64), parts[0].shape)
         mean = shift + np.sum(parts, axis=0)
@@ -144,6 +158,8 @@ class Algebra:
     def function(self, shape: Shape, argument: Field) -> Field:
         """An activation of a Gaussian field."""
         assert argument.gaussian
+        if isinstance(argument, Halves):
+            return self.halves(self.function(shape, argument.first), self.function(shape, argument.second))
         mean = means.mean(shape, self.variances(argument), argument.mean)
         return Function(self._next(), mean, False, shape, argument)
 
@@ -151,7 +167,16 @@ class Algebra:
         """The slope of an activation times a cotangent."""
         assert argument.gaussian
         assert cotangent.gaussian
+        if isinstance(argument, Halves) or isinstance(cotangent, Halves):
+            pairs = zip(_sides(argument), _sides(cotangent), strict=True)
+            return self.halves(*(self.slope(shape, one, places, other) for one, other in pairs))
         return Slope(self._next(), np.zeros(cotangent.rows), False, shape, argument, places, cotangent)
+
+    def halves(self, first: Field, second: Field) -> Field:
+        """The first of two fields at the first half of the sites, the second at the second half."""
+        first, second = _sides(first)[0], _sides(second)[1]
+        mean = 0.5 * (first.mean + second.mean)
+        return Halves(self._next(), mean, first.gaussian and second.gaussian, first, second)
 
     # ------------------------------------------------------------ Gram matrices
     def question_gram(self, a: Question, b: Question) -> Floats:
@@ -193,6 +218,8 @@ class Algebra:
 
     def _needs(self, a: Field, b: Field) -> list[Pair]:
         """Pairs whose Gram matrices are used by that of a and b, a the younger."""
+        if isinstance(a, Halves) or isinstance(b, Halves):
+            return list(zip(_sides(a), _sides(b), strict=True))
         if isinstance(a, Sum):
             return [(one, b) for _, one in a.terms]
         if isinstance(b, Sum):
@@ -213,6 +240,9 @@ class Algebra:
         return pairs
 
     def _computed(self, a: Field, b: Field) -> Floats:
+        if isinstance(a, Halves) or isinstance(b, Halves):
+            first, second = (self.gram(*pair) for pair in zip(_sides(a), _sides(b), strict=True))
+            return 0.5 * (first + second)
         if isinstance(a, Sum):
             parts = [_on_rows(m, self.gram(one, b)) for m, one in a.terms]
             return np.asarray(np.sum(parts, axis=0) + np.outer(a.constant, b.mean))
@@ -259,6 +289,11 @@ class Algebra:
             covariance = (self.variances(u), self.variances(v), self.covariance(u, v))
             self._fronts[key] = means.products(f, g, covariance, (u.mean, v.mean))
         return self._fronts[key]
+
+
+def _sides(a: Field) -> Pair:
+    """What a field is at the two halves of the sites."""
+    return (a.first, a.second) if isinstance(a, Halves) else (a, a)
 
 
 def _ordered(a: Field, b: Field) -> Pair:

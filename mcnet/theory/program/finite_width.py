@@ -23,6 +23,7 @@ from mcnet.programs.parameters import Law, Laws, Parameters
 from mcnet.programs.vocabulary import AbstractInterpreter, AbstractVector, Asked, Matrix
 from mcnet.theory.program import conditioning, layout, normalizing
 from mcnet.theory.program.answers import Answers
+from mcnet.theory.program.halving import Halving
 from mcnet.theory.program.infinite_width import attention_strength
 from mcnet.theory.program.jets import Jet, Sites
 from mcnet.theory.program.normals import Mixed, Split, Together
@@ -122,6 +123,7 @@ class SitesInterpreter(AbstractInterpreter):
         self.laws, self.inputs, self.normals = laws, inputs, normals
         self.sites = Sites(normals.groups, isinstance(normals, Together), how.expanded, how.most)
         self.matrix = Answers(self.sites, normals, by_weight)
+        self.halving = Halving(self.sites, normals)
         self.activations: set[Activation] = set()
         self.tape: list[Vector] = []
         self.asks: list[Ask] = []
@@ -318,6 +320,18 @@ class SitesInterpreter(AbstractInterpreter):
             return [[one] for one in c]
 
         return self._keep(vectors[0].axes, fan, fan, parts, vectors, pull)
+
+    def _halves(self, first: Any, second: Any) -> Vector:
+        axes = joint_axes("halves", [first, second])
+        pairs = [(self._only(v, "halves")[0], layout.spread(v.axes, axes)) for v in (first, second)]
+        value = self.halving.joined([self.sites.mapped(part, move) for part, move in pairs])
+
+        def pull(c: Cotangent) -> list[Cotangent]:
+            moves = [layout.spread(self._cot_axes(v.axes), self._cot_axes(axes)) for v in (first, second)]
+            backs = [self._back(move if isinstance(move, float) else move.T) for move in moves]
+            return [[self.sites.mapped(self.halving.half(c[0], side), back)] for side, back in enumerate(backs)]
+
+        return self._keep(axes, first.units, first.fan, ((1.0, value),), [first, second], pull)
 
     def _layer_norm(self, v: Any, epsilon: float) -> Vector:
         found = [normalizing.layer_norm(self.sites, part, epsilon) for part in self._only(v, "layer_norm")]

@@ -19,7 +19,7 @@ from mcnet.programs.names import INPUT, Key, ProgramError
 from mcnet.programs.parameters import Law, Laws, Parameters
 from mcnet.programs.vocabulary import AbstractInterpreter, AbstractVector, Asked, Matrix
 from mcnet.theory.program import layout
-from mcnet.theory.program.fields import Algebra, Atom, Field, Question, Sum
+from mcnet.theory.program.fields import Algebra, Atom, Field, Halves, Question, Sum
 from mcnet.theory.program.means import Shape
 
 Floats = NDArray[np.float64]
@@ -150,6 +150,11 @@ class LimitInterpreter(AbstractInterpreter):
     def _cot_axes(self, axes: Axes) -> Axes:
         return layout.of_cotangents(axes, self._alone)
 
+    def _gathering(self, own: Axes, joint: Axes, factor: float = 1.0) -> Floats | float:
+        """A factor times the sum over the axes that a vector lacks, for rows of cotangents."""
+        move = layout.spread(self._cot_axes(own), self._cot_axes(joint))
+        return self._back(joint, _times(factor, move if isinstance(move, float) else move.T))
+
     # ------------------------------------------------------------ operations
     def _combination(self, terms: list[tuple[float, Any]], constant: float) -> Vector:
         vectors = [v for _, v in terms]
@@ -165,13 +170,7 @@ class LimitInterpreter(AbstractInterpreter):
             parts.append(Part(part.share, part.units, algebra.sum(summands, constant)))
 
         def pull(c: Cotangent) -> list[Cotangent]:
-            joint = self._cot_axes(axes)
-            found = []
-            for a, v in terms:
-                move = layout.spread(self._cot_axes(v.axes), joint)
-                back = self._back(axes, _times(a, move if isinstance(move, float) else move.T))
-                found.append([algebra.sum([(back, one)]) for one in c])
-            return found
+            return [[algebra.sum([(self._gathering(v.axes, axes, a), one)]) for one in c] for a, v in terms]
 
         return self._keep(axes, first.units, first.fan, tuple(parts), vectors, pull)
 
@@ -239,6 +238,19 @@ class LimitInterpreter(AbstractInterpreter):
 
         return self._keep(vectors[0].axes, fan, fan, parts, vectors, pull)
 
+    def _halves(self, first: Any, second: Any) -> Vector:
+        if max(len(v.parts) for v in (first, second)) > 1:
+            raise ProgramError("limit: halves of vectors put side by side")
+        axes, algebra = joint_axes("halves", [first, second]), self.algebra
+        wide = [algebra.sum([(layout.spread(v.axes, axes), v.parts[0].field)]) for v in (first, second)]
+
+        def pull(c: Cotangent) -> list[Cotangent]:
+            nothing = algebra.given("nothing", np.zeros((c[0].rows, c[0].rows)))
+            pairs = ((first, (c[0], nothing)), (second, (nothing, c[0])))
+            return [[algebra.sum([(self._gathering(v.axes, axes), algebra.halves(*pair))])] for v, pair in pairs]
+
+        return self._made(axes, first.units, algebra.halves(*wide), [first, second], pull)
+
     def _layer_norm(self, v: Any, epsilon: float) -> Vector:
         """Means over the units are numbers; what a cotangent loses along 1 and the vector itself is of order 1/M."""
         if len(v.parts) > 1:
@@ -305,6 +317,8 @@ class LimitInterpreter(AbstractInterpreter):
 
     def _matrices_of(self, one: Field) -> set[Key]:
         """Matrices whose answers are in a Gaussian field."""
+        if isinstance(one, Halves):
+            return self._matrices_of(one.first) | self._matrices_of(one.second)
         if isinstance(one, Sum):
             return {key for _, part in one.terms for key in self._matrices_of(part)}
         assert isinstance(one, Atom)
