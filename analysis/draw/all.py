@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mcnet_analysis.draw import normalization, training
+from mcnet_analysis.draw.blocks import block_moments
 from mcnet_analysis.draw.depth import gradient_norms, profiles
 from mcnet_analysis.draw.depth_laws import residual_laws
 from mcnet_analysis.draw.dynamics import autocorrelations, lyapunov
 from mcnet_analysis.draw.fisher import bounds, degeneracy, largest_eigenvalue, spectrum
 from mcnet_analysis.draw.fourier import fourier_modes
+from mcnet_analysis.draw.jacobian_moments import moments_against_depth
 from mcnet_analysis.draw.map import order_chaos
 from mcnet_analysis.draw.memory import memory_of_units
 from mcnet_analysis.draw.residual import length_fluctuations
@@ -39,6 +41,8 @@ def drawings(
         *training.drawings(trained),
         normalization.growth(families),
         *_of_spectra(spectra),
+        moments_against_depth(spectra),
+        block_moments(families),
         kernel_coefficients(families),
         spread_against_depth(families),
         length_fluctuations(families),
@@ -62,6 +66,8 @@ def drawings(
 
 _OTHERWISE = {
     "bn_gradient_growth",
+    "block_mu_1",
+    "block_mu_2",
     "autocorrelation",
     "autocorrelation_hat",
     *(f"lyapunov{end}" for end in ("", "_2", "_3", "_4")),

@@ -34,6 +34,7 @@ _TITLES = {
     "token_similarity": "mean cosine between tokens",
     "lyapunov": "largest finite-time Lyapunov exponent",
     **{f"lyapunov_{number}": f"finite-time Lyapunov exponent {number}" for number in (2, 3, 4)},
+    **{f"block_mu_{order}": f"moment {order} of the Jacobian of a block" for order in (1, 2)},
     "q_tilde": "squared norm of the back-propagated signal",
     "chi": "factor by which a layer multiplies the gradient",
     "ntk": "tangent kernel",

@@ -8,15 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from mcnet_analysis.judge.power import Information
 from mcnet_analysis.judge.table import GROWTH, SUPPORT, Row, comparison
-from mcnet_analysis.predict.spectra import SpectralKind, moment_coefficients, weights_of
+from mcnet_analysis.predict.spectra import SpectralKind, moment_coefficients
 from mcnet_analysis.statistics import scaling
-from mcnet_analysis.statistics.distance import LawTable
 from mcnet_analysis.statistics.estimate import Floats, Moments
 from mcnet_analysis.statistics.verdict import Verdict, judge, with_truncation
 from mcnet_analysis.study import Column, Family, Setting
 from numpy.typing import NDArray
-
-from mcnet.theory import jacobian, mean_field
 
 _RESOLVED = 0.25  # largest truncation error, in statistical errors, of a coefficient that enters the verdict
 CONSTANT = 1e-6  # relative spread below which there is only rounding
@@ -27,7 +24,7 @@ TOO_MANY = "moments (more than one for ten networks)"
 NEGLECTED = "moments over the widths (the neglected orders are not small against the error)"
 EXACT_WEIGHED = "moments over the widths (the exact moments of the same networks are weighed)"
 
-Usable = Sequence[tuple[Setting, Moments, LawTable]]
+Usable = Sequence[tuple[Setting, Moments, Floats]]
 
 
 class MomentFits(NamedTuple):
@@ -58,7 +55,7 @@ def moment_fits(kind: SpectralKind, family: Family, usable: Usable, *, to_first:
     ----------
     kind : SpectralKind
     family : Family
-    usable : sequence of (Setting, Moments, LawTable)
+    usable : sequence of (Setting, Moments, limits of moments 1, 2, ...)
         Of at least two widths.
     to_first : bool
         Whether 1/M terms are among the theories asked for.
@@ -140,7 +137,7 @@ def column(kind: SpectralKind, setting: Setting) -> Column:
 
 def _targets(kind: SpectralKind, family: Family, usable: Usable, to_first: bool) -> tuple[list[_Target], Floats]:
     """What is fitted, and how much orders grow, for each moment."""
-    limits = _limit_moments(kind, family.first, usable[-1][2], usable[0][1])
+    limits = usable[0][2]
     k = np.arange(1.0, limits.size + 1.0)
     spread = max(0.5, limits[1] / limits[0] ** 2 - 1.0) if limits.size > 1 else 0.5
     scale, growth = np.abs(limits) * k**2 * spread / 2, np.maximum(GROWTH, k**2 * spread / 1.5)
@@ -172,15 +169,3 @@ def _fit(target: _Target, usable: Usable, growth: Floats) -> tuple[scaling.Fit, 
     widths = np.array([setting.width for setting, _, _ in usable], dtype=np.float64)
     fitted = scaling.fit(widths, y - target.offset, errors, scale=target.scale, growth=growth[at], first=target.first)
     return fitted, support.min(axis=0)
-
-
-def _limit_moments(kind: SpectralKind, setting: Setting, table: LawTable, m: Moments) -> Floats:
-    """Moments 1, 2, ... of the limit law, as many as were measured; of J J^T all, else two."""
-    if kind.name != "jacobian":
-        return np.array([table.law.mean, table.law.second_moment])
-    law = setting.law
-    q = mean_field.lengths(
-        setting.activation, law["sigma_w2"], law["sigma_b2"], float(setting.gram[0, 0]), setting.depth
-    )
-    arguments = (setting.activation, weights_of(setting), law["sigma_w2"], law["sigma_b2"], setting.depth)
-    return np.asarray(jacobian.moments(*arguments, m.mean.size - 1, q))

@@ -10,7 +10,7 @@ from mcnet_analysis.judge.elementary import product_rows
 from mcnet_analysis.judge.moment_fits import CONSTANT, FEW_NETWORKS, moment_fits, say_what_is_left
 from mcnet_analysis.judge.power import Information, added
 from mcnet_analysis.judge.table import SUPPORT, Row, comparison
-from mcnet_analysis.predict.spectra import SpectralKind, exact_moments, exact_zero_mass
+from mcnet_analysis.predict.spectra import SpectralKind, exact_moments, exact_zero_mass, limit_moments
 from mcnet_analysis.statistics.distance import LawTable
 from mcnet_analysis.statistics.estimate import Floats, Moments, moments
 from mcnet_analysis.statistics.verdict import Verdict, combine, judge
@@ -73,9 +73,10 @@ def moment_rows(
                 known.append({("jacobian_moment", "values"): float(verdict.information[0])})
     judged = combine(verdicts)
     usable = [
-        (setting, m, table)
+        (setting, m, limits)
         for setting, m, table in zip(family.settings, measured, tables, strict=True)
-        if m is not None and table is not None and setting.depth <= heavy * setting.width
+        if m is not None and setting.depth <= heavy * setting.width
+        if (limits := limit_moments(kind, setting, table, m.mean.size - 1)) is not None
     ]
     if len(usable) >= 2:
         fits = moment_fits(kind, family, usable, to_first=to_first, judge_them=judged.dof == 0)

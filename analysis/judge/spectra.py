@@ -10,7 +10,7 @@ import numpy as np
 from mcnet_analysis.judge.family import Judged
 from mcnet_analysis.judge.moments import OTHERS_WEIGHED, MomentRows, moment_rows, no_rows
 from mcnet_analysis.judge.table import Row
-from mcnet_analysis.predict.spectra import KINDS, Laws, SpectralKind, edge
+from mcnet_analysis.predict.spectra import KINDS, Laws, SpectralKind, edge, jacobian_rows
 from mcnet_analysis.statistics import distance
 from mcnet_analysis.statistics.estimate import Floats, jackknife, moments
 from mcnet_analysis.study import Family, Setting
@@ -122,6 +122,10 @@ def _judge_kind(tree: xarray.DataTree, family: Family, laws: Laws, kind: Spectra
     samples, tables = [point.moments for point in points], [point.table for point in points]
     to_first = not laws.orders or "1/M" in laws.orders
     rows = moment_rows(kind, family, samples, tables, HEAVY, to_first=to_first)
+    if family.first.why_no_theory is not None and tables[0] is None and rows.comparisons:
+        notes.append(
+            f"{kind.name}: without a law of the whole spectrum its first two moments have limits, as given below"
+        )
     return FamilySpectra(kind, family, points, _rates(points), rows, notes)
 
 
@@ -198,8 +202,7 @@ def _moments_of(tree: xarray.DataTree, setting: Setting, kind: SpectralKind, val
         here = {"point": setting.index, "network": slice(0, setting.networks)}
         found = np.asarray(data[kind.moments].isel(here).transpose("network", "order").values, dtype=np.float64)
         if kind.name == "jacobian":
-            size = setting.width if setting.why_no_theory is None else int(data["n_rank"].values[setting.index])
-            zero = 1.0 - np.asarray(data["jacobian_rank"].isel(here).values) / size
+            zero = 1.0 - np.asarray(data["jacobian_rank"].isel(here).values) / jacobian_rows(setting)
             return np.column_stack([found, zero])
         return found
     if values is None:

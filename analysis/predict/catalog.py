@@ -7,6 +7,7 @@ from functools import cache
 
 import numpy as np
 from mcnet_analysis.predict import registered
+from mcnet_analysis.predict.blocks import BLOCKS
 from mcnet_analysis.predict.dynamics import DYNAMICS
 from mcnet_analysis.predict.normalization import NORMALIZATION
 from mcnet_analysis.predict.prediction import Observable, Predicted, Theory, curve
@@ -18,7 +19,7 @@ from mcnet_analysis.study import Column, Setting
 
 from mcnet.predictions import Curve
 
-_KINDS = (SIGNAL, TANGENT, DYNAMICS, TOKENS, NORMALIZATION, SEEN)
+_KINDS = (SIGNAL, TANGENT, DYNAMICS, BLOCKS, TOKENS, NORMALIZATION, SEEN)
 _OWN: dict[str, Observable] = {observable.name: observable for kind in _KINDS for observable in kind}
 
 

@@ -12,6 +12,8 @@ from mcnet_analysis.statistics.distance import LawTable, tabulate
 from mcnet_analysis.statistics.estimate import Floats
 from mcnet_analysis.study import Setting
 
+from mcnet import predictions
+from mcnet.observables import program_jacobian
 from mcnet.theory import jacobian, mean_field
 from mcnet.theory.exact import characteristic, dead_units
 from mcnet.theory.exact import jacobian as exact_jacobian
@@ -102,6 +104,30 @@ def _why_no_law(kind: SpectralKind, setting: Setting) -> str | None:
     if not np.allclose(lengths, lengths[0], rtol=1e-9):
         return "the laws of convolutions are for inputs of one length at all positions"
     return None
+
+
+def jacobian_rows(setting: Setting) -> int:
+    """How many eigenvalues J J^T has; of networks that nobody knows the width."""
+    return setting.width if setting.why_unknown is not None else program_jacobian.shape(setting.ensemble.point)[0]
+
+
+def limit_moments(kind: SpectralKind, setting: Setting, table: LawTable | None, count: int) -> Floats | None:
+    """Moments 1, 2, ... of the limit law, NaN where unknown; None where none is known.
+
+    Of J J^T ``count`` of them where the whole law is known, else the first two, which the registry of predictions may
+    know without the law; of other spectra two.
+    """
+    if table is None:
+        if kind.name != "jacobian" or setting.why_unknown is not None:
+            return None
+        curves = [predictions.predict(f"jacobian_mu_{order}", setting.ensemble.of_limits()) for order in (1, 2)]
+        known = np.array([float(each.limit[0]) for each in curves])
+        return known[:count] if np.isfinite(known).all() else None
+    if kind.name != "jacobian":
+        return np.array([table.law.mean, table.law.second_moment])
+    law = setting.law
+    arguments = (setting.activation, weights_of(setting), law["sigma_w2"], law["sigma_b2"], setting.depth)
+    return np.asarray(jacobian.moments(*arguments, count, _lengths(setting)))
 
 
 def weights_of(setting: Setting) -> str:

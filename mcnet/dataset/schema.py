@@ -202,7 +202,8 @@ def _measured_group(name: str, contents: Sequence[Content], points: tuple[Array,
     if "shard" in sizes:
         coordinates.append(_shards(contents))
     if "bin" in sizes and name in request.measures:
-        bounds = {"jacobian": jacobian.edges, "ntk": tangent.edges}[name](request.measures[name])
+        edges = {"jacobian": jacobian.edges, "block_jacobian": jacobian.edges, "ntk": tangent.edges}
+        bounds = edges[name](request.measures[name])
         sizes["bin_edge"] = bounds.size
         what = "edges of the bins but for the first and the last, which are open"
         coordinates.append(_array("bin_edge", ("bin_edge",), bounds, what))

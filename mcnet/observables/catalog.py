@@ -13,6 +13,7 @@ from mcnet.coordinates import DENSE
 from mcnet.errors import UsageError
 from mcnet.observables import (
     attention_entropy,
+    block_jacobian,
     boundaries,
     branch_energy,
     conditional_fisher,
@@ -40,6 +41,7 @@ _MODULES = (
     gradient,
     tangent,
     jacobian,
+    block_jacobian,
     conditional_fisher,
     conjugate_kernel,
     training,

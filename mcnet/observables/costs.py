@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from mcnet import architectures
 from mcnet.backend import CPU_MEMORY
-from mcnet.observables import program_jacobian
+from mcnet.observables import program_blocks, program_jacobian
 from mcnet.observables.catalog import OBSERVABLES
 from mcnet.observables.tangent import by_products
 from mcnet.point import Point
@@ -90,10 +90,15 @@ def _count(point: Point, needs: frozenset[str]) -> Count:
     return count if needs & {"errors", "tangent"} else count.of_one_functional()
 
 
+def _by_lanczos(needs: frozenset[str]) -> bool:
+    """Whether largest singular values are found by products."""
+    return any(f"{name}_top" in needs and name not in needs for name in ("jacobian", "block_jacobian"))
+
+
 def questions(point: Point, needs: frozenset[str]) -> int:
     """Vectors that each matrix is multiplied with, forward and backward."""
     inputs = point.inputs.count
-    lanczos = 2 * LANCZOS_STEPS if "jacobian_top" in needs and "jacobian" not in needs else 0
+    lanczos = 2 * LANCZOS_STEPS if _by_lanczos(needs) else 0
     return inputs + (inputs * (point.outputs or 1) if has_backward(needs) else 0) + lanczos
 
 
@@ -138,6 +143,8 @@ def working_bytes(point: Point, needs: frozenset[str], sampler: str, precision: 
             found += itemsize(precision) * sum(int(v.rows * v.units) for v in counted.seen.values())
         if "jacobian" in needs:
             found += program_jacobian.working_bytes(point, itemsize(precision))
+        if "block_jacobian" in needs:
+            found += program_blocks.working_bytes(point, itemsize(precision))
         return found + (kernel_bytes(point) if "tangent" in needs else 0)
     if by_kernel:
         chunk = 0 if point.inputs.kind in ("single", "pair") else 3 * 8 * inputs * min(point.inputs.dimension, 1 << 16)
@@ -159,7 +166,9 @@ def working_bytes(point: Point, needs: frozenset[str], sampler: str, precision: 
         total += point.depth * itemsize(precision) * rows * width + 3 * 8 * inputs * width + 8 * 40 * rows
     if "jacobian" in needs:
         total += point.width * (3 * itemsize(precision) * width + 8 * (width + 3 * point.width))
-    if "jacobian_top" in needs and "jacobian" not in needs:
+    if "block_jacobian" in needs:
+        total += point.width * (3 * itemsize(precision) * width + 8 * point.depth)
+    if _by_lanczos(needs):
         asked = 4 * 8 * LANCZOS_STEPS * (point.depth + 1) * width  # both bases and their answers, of all layers
         total += asked if sampler == "conditioned" else point.depth * _matrix_bytes(point, precision)
     if "fisher" in needs:
@@ -193,7 +202,7 @@ def sub_batch(
         return int(max(1, min(by_memory, CACHE // (8 * found.widest))))
     count = questions(point, needs)
     activity = 8 * count * max(point.width, point.inputs.dimension)
-    if needs & {"jacobian", "fisher"}:  # whole matrices go through the cache layer by layer
+    if needs & {"jacobian", "block_jacobian", "fisher"}:  # whole matrices go through the cache layer by layer
         activity = max(activity, 3 * _matrix_bytes(point, precision))
     return int(max(1, min(by_memory, CACHE // activity)))
 
@@ -202,6 +211,7 @@ def seconds(point: Point, needs: frozenset[str], sampler: str, by_kernel: bool) 
     """Time of one network on one core, within a factor of about 3; near where two samplers cost the same, within 2."""
     if point.is_program:
         spectrum = program_jacobian.seconds(point) if "jacobian" in needs else 0.0
+        spectrum += program_blocks.seconds(point) if "block_jacobian" in needs else 0.0
         return _count(point, needs).seconds_per_network(sampler, has_backward(needs)) + spectrum
     inputs, width, count = point.inputs.count, point.width, questions(point, needs)
     if by_kernel and has_backward(needs):
@@ -226,6 +236,8 @@ def seconds(point: Point, needs: frozenset[str], sampler: str, by_kernel: bool) 
         total += 3e-9 * point.depth * width * inputs * (2 * (point.outputs or 1) + inputs) * 20
     if "jacobian" in needs:
         total += 1e-10 * (point.depth + 3) * width**3
+    if "block_jacobian" in needs:
+        total += 1e-9 * point.depth * width**3
     if "fisher" in needs:
         total += 1e-10 * (2 * point.depth + 3) * width**3
     return total

@@ -132,7 +132,7 @@ class Observable:
         The samplers it can be had by.
     needs : frozenset of str
         Parts of a :class:`mcnet.observables.sample.Sample`: ``signal``, ``errors``, ``tangent``, ``jacobian``,
-        ``batch``.
+        ``block_jacobian``, ``batch``.
     variables : callable
         ``(point, options)`` -> the variables it stores.
     check : callable
@@ -172,7 +172,12 @@ class Observable:
         return [f'it is read off dense networks, not off "{kind}"']
 
 
-PROGRAMS = frozenset({"signal", "errors", "tangent", "vectors", "batch", "trace", "jacobian", "jacobian_top"})
+PROGRAMS = frozenset(
+    {
+        *("signal", "errors", "tangent", "vectors", "batch", "trace"),
+        *("jacobian", "jacobian_top", "block_jacobian", "block_jacobian_top"),
+    }
+)
 """Needs that every architecture meets."""
 
 

@@ -14,6 +14,9 @@ from mcnet.point import Point
 from mcnet.programs.names import INPUT
 from mcnet.programs.trace import Trace
 
+NEEDS = frozenset({"jacobian", "jacobian_top", "block_jacobian", "block_jacobian_top"})
+"""Needs of observables that take the vectors of the whole run."""
+
 ROUNDING = {"mixed": 1e-6, "float64": 1e-12}
 """Singular values below this share of the largest are rounding, by precision: they count as zero."""
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mcnet import architectures, streams
 from mcnet.networks import inputs, tangent
-from mcnet.observables import program_jacobian
+from mcnet.observables import program_blocks, program_jacobian
 from mcnet.observables.observable import AttentionReader, Collector, TraceReader
 from mcnet.observables.rows import layers_seen, row_axes
 from mcnet.observables.sample import Sample
@@ -39,7 +39,7 @@ def draw(
     """The networks of an ensemble; parameters as :func:`mcnet.observables.sample.draw`."""
     program, backend = architectures.of(point), ensemble.backend
     backward = bool(needs & {"errors", "tangent"})
-    batch, jacobian = "batch" in needs, bool(needs & {"jacobian", "jacobian_top"})
+    batch, jacobian = "batch" in needs, bool(needs & program_jacobian.NEEDS)
     x = inputs.differences(point, seed, ensemble.start, ensemble.stop, backend, program.rows)
     trace = sampled.run(
         program.network,
@@ -60,7 +60,7 @@ def draw(
             collector.read(trace)
     own = np.zeros(ensemble.count, bool)
     sample = Sample(backend, _grams(trace, "u", point), _grams(trace, "h", point), own, collected=collected or {})
-    sample = replace(sample, **program_jacobian.found(point, trace, needs))
+    sample = replace(sample, **program_jacobian.found(point, trace, needs), **program_blocks.found(point, trace, needs))
     if batch:
         sample = _with_batch(point, sample, trace)
     if not backward:

@@ -54,6 +54,10 @@ class Sample:
         Singular values of the Jacobian at input 0.
     jacobian_top : ndarray, shape (N,)
         Largest eigenvalue of J J^T.
+    block_jacobian : ndarray, shape (N, depth + 1, k)
+        Singular values of the Jacobian of each layer or block; NaN where there are none.
+    block_jacobian_top : ndarray, shape (N, depth + 1)
+        Squares of the largest.
     fisher : ndarray, shape (N, M)
         Eigenvalues of the conditional Fisher information, the largest first.
     batch_length : ndarray, shape (N, depth)
@@ -76,6 +80,8 @@ class Sample:
     undefined: NDArray[np.bool_] | None = None
     jacobian: Spectrum | None = None
     jacobian_top: Floats | None = None
+    block_jacobian: Floats | None = None
+    block_jacobian_top: Floats | None = None
     fisher: Floats | None = None
     batch_length: Floats | None = None
     batch_exponent: Floats | None = None
@@ -212,7 +218,9 @@ def draw(
     weights, slopes = [], []
     spectra = Spectra(point, seed, ensemble, needs)
     keep = keep or (bool(needs & PARTS) and not backward)  # every layer is multiplied twice, and soon free
-    for matrix in dense.matrices(point, sampler, ensemble, keep, many="jacobian_top" in needs):
+    for matrix in dense.matrices(
+        point, sampler, ensemble, keep, many=bool(needs & {"jacobian_top", "block_jacobian_top"})
+    ):
         if len(u_grams) == point.depth:
             f = matrix.apply(h, dense.biased(h.shape[1], backend, basis)) if backward else None  # (N, T, C)
         else:

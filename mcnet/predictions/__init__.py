@@ -7,6 +7,7 @@ from mcnet.predictions import tokens as _tokens  # noqa: F401
 from mcnet.predictions import normalization as _normalization  # noqa: F401
 from mcnet.predictions import softmax_fisher as _softmax_fisher  # noqa: F401
 from mcnet.predictions import seen as _seen  # noqa: F401
+from mcnet.predictions import jacobian as _jacobian  # noqa: F401
 from mcnet.predictions import uniform as _uniform  # noqa: F401
 from mcnet.predictions.ensemble import Ensemble
 from mcnet.predictions.registry import Curve, Unknown, curve, predict, register

@@ -248,21 +248,23 @@ class Trace:
         reverse(self._backend, self._w.tape, (self._output, self._of_functional(v)), of_family, visit)
         return found
 
-    def jacobian(self, of: Name | None = None) -> Jacobian:
-        """Products with the Jacobian of a seen vector with respect to the input, at input 0.
+    def jacobian(self, of: Name | None = None, by: Name | None = None) -> Jacobian:
+        """Products with the Jacobian of a seen vector with respect to the input or an earlier vector, at input 0.
 
         Parameters
         ----------
         of : name, optional
             Default: the last h.
+        by : name, optional
+            Default: the input. What reaches ``of`` without passing this vector is held fixed.
         """
         self._needs_tape("a Jacobian")
         if of is None:
             layers = [key for key in self._w.vectors if key[0] == "h"]
             of = max(layers, key=lambda key: key[1:])
-        target = self.vector(of)
+        target, source = self.vector(of), self._w.tape[0] if by is None else self.vector(by)
         inputs = self._inputs if self.count.mixes_inputs else 1
-        return Jacobian(self._backend, tuple(self._w.tape), target, inputs, self.count.mixes_inputs)
+        return Jacobian(self._backend, tuple(self._w.tape), source, target, inputs, self.count.mixes_inputs)
 
     def stretches(self, directions: int) -> Array:
         """Diagonals of R of the changes of h^1, h^2, ... with input 0, (N, K, layers): :mod:`mcnet.programs.growth`.

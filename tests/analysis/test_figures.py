@@ -20,6 +20,7 @@ from mcnet.scenario import shipped
 # Changes that make a scenario take a second; what is drawn stays of the same kinds.
 TINY: dict[str, tuple[str, ...]] = {
     "attention_width_and_heads": ("network.depth=2", "sweep.width=[16, 32]", "sampling.networks=100"),
+    "block_jacobians": ("sweep.width=[8, 16]", "network.depth=3", "sampling.networks=40"),
     "bn_gradient_growth": (
         "network.depth=3",
         "sweep.points=[{count=4, width=16}, {count=4, width=32}, {count=8, width=16}, {count=8, width=32}]",
@@ -73,6 +74,7 @@ TINY: dict[str, tuple[str, ...]] = {
     "orthogonal_kernels": ("network.depth=4", "sweep.width=[16, 32]", "sampling.networks=100"),
     "relu_has_no_isometry": ("sweep.depth=[2, 4]", "sweep.width=[20, 40, 80]", "sampling.networks=20"),
     "residual_depth_laws": ("network.depth=26", "sweep.width=[16, 32]", "sampling.networks=30"),
+    "residual_jacobian": ("sweep.depth=[1, 2]", "sweep.width=[10, 20]", "sampling.networks=40"),
     "residual_finite_width": ("sweep.width=[16, 32]", "sampling.networks=40",
                               "sweep.points=[{branch=1.0, depth=1}, {branch=1.0, depth=2}, {branch=1.0, depth=4}]"),
     "signal_finite_width": ("sweep.width=[16, 32, 64]", "sampling.networks=600"),

@@ -9,7 +9,7 @@ Blocks, with skip a and branch s (Yang, Schoenholz 2017; He et al. 2016):
 
 from mcnet.theory.residual.block import Block
 from mcnet.theory.residual.depth import CorrelationLaw, correlation_law, gradient_rate, length_rate
-from mcnet.theory.residual.jacobian import JacobianMoments, jacobian_moments
+from mcnet.theory.residual.jacobian import JacobianMoments, block_moments, jacobian_moments, network_moments
 from mcnet.theory.residual.path import Signal, signal
 from mcnet.theory.residual.small_branch import Flow, flow
 
@@ -19,10 +19,12 @@ __all__ = [
     "Flow",
     "JacobianMoments",
     "Signal",
+    "block_moments",
     "correlation_law",
     "flow",
     "gradient_rate",
     "jacobian_moments",
     "length_rate",
+    "network_moments",
     "signal",
 ]
