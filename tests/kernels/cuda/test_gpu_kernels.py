@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import erf
 
 from mcnet import activations, streams
+from mcnet.activations import table
 from mcnet.kernels import grams, reference
 from mcnet.kernels.cuda import kernels as gpu
 from mcnet.kernels.cuda.kernels import Kernels
@@ -93,13 +94,13 @@ def test_every_activation_in_the_chain(name: str) -> None:
     assert_same_networks(found, expected, "mixed", name)
 
 
-def test_registered_activation() -> None:
+def test_registered_activation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "_TABLE", dict(table._TABLE))
     given = {"activation": activations.get({"name": "leaky-relu", "slope": 0.3})}
     assert_same_networks(
         chain(kernels(), "gaussian", 2, 70, **given), chain(reference, "gaussian", 2, 70, **given), "mixed", "leaky"
     )
-    if "bump" not in activations.names():
-        activations.register("bump", lambda u, m: u * m.exp(-u * u), lambda u, m: (1 - 2 * u * u) * m.exp(-u * u))
+    activations.register("bump", lambda u, m: u * m.exp(-u * u), lambda u, m: (1 - 2 * u * u) * m.exp(-u * u))
     given = {"activation": activations.get("bump")}
     assert_same_networks(
         chain(kernels(), "gaussian", 2, 70, **given), chain(reference, "gaussian", 2, 70, **given), "mixed", "bump"
