@@ -146,17 +146,28 @@ class Point:
         return int.from_bytes(hashlib.sha256(self._canonical().encode()).digest()[:8], "big")
 
     def _canonical(self) -> str:
-        """:attr:`physics` as text; of points that differ in variances, length and correlation only, by one template."""
+        """:attr:`physics` as text; of points that differ in numbers only, by one template."""
         given = self.inputs
-        numbers = (given.c0, given.q0, float(self.sigma_b2), float(self.sigma_w2))
         special = given.values is not None or self.parameters or not isinstance(self.activation.specification, str)
-        if special or not all(x is None or (type(x) is float and isfinite(x)) for x in numbers):
+        if special or not type(self.depth) is type(self.width) is type(given.dimension) is int:
             return _ENCODE(self.physics)
         template = _template(
-            *(self.architecture, self.activation, self.weights, self.width, self.depth, self.outputs, self.readout),
-            *(self.normalization, given.kind, given.count, given.dimension, given.fresh),
-        )
-        return template % (numbers if None not in numbers else tuple("null" if x is None else x for x in numbers))
+            self.architecture, self.activation, self.weights, self.outputs, self.readout, self.normalization,
+            given.kind, given.count, given.fresh,
+        )  # fmt: skip
+        b2, w2 = number_text(float(self.sigma_b2)), number_text(float(self.sigma_w2))
+        c0, q0 = number_text(given.c0), number_text(given.q0)
+        return template % (self.depth, c0, given.dimension, q0, b2, w2, self.width)
+
+
+def number_text(x: float | None) -> str:
+    """A number, or none, as JSON writes it; those of an axis are written many times."""
+    return repr(x) if x == 0 and type(x) is float else _number_text(x)  # -0.0 is equal to 0.0, and other text
+
+
+@lru_cache(maxsize=1 << 17, typed=True)
+def _number_text(x: float | None) -> str:
+    return repr(x) if type(x) is float and isfinite(x) else _ENCODE(x)
 
 
 @lru_cache(maxsize=1024, typed=True)  # 1 and True are equal, and other text
@@ -164,21 +175,16 @@ def _template(
     architecture: str,
     activation: Activation,
     weights: str,
-    width: int,
-    depth: int,
     outputs: int | None,
     readout: str,
     normalization: str,
     kind: str,
     count: int,
-    dimension: int,
     fresh: bool,
 ) -> str:
-    """Text of the physics of points, with a place for each of c0, q0, sigma_b2, sigma_w2 in the order of the text."""
-    inputs = Inputs(kind, count, dimension, 0.125, 0.25, fresh=fresh)
-    one = Point(
-        architecture, activation, weights, width, depth, 0.375, 0.5, inputs, outputs, readout, normalization
-    )  # fmt: skip
-    physics = {**one.physics, "sigma_w2": "\0", "sigma_b2": "\0"}
-    physics["inputs"] = {**physics["inputs"], "q0": "\0", "c0": "\0"}
+    """Text of the physics of points, with a place for each number in the order of the text."""
+    inputs = Inputs(kind, count, 1, fresh=fresh)
+    one = Point(architecture, activation, weights, 1, 1, 1.0, 0.0, inputs, outputs, readout, normalization)
+    physics = {**one.physics, **dict.fromkeys(("depth", "sigma_b2", "sigma_w2", "width"), "\0")}
+    physics["inputs"] = {**physics["inputs"], **dict.fromkeys(("c0", "dimension", "q0"), "\0")}
     return _ENCODE(physics).replace("%", "%%").replace(_ENCODE("\0"), "%s")

@@ -65,7 +65,11 @@ def read_document(text: str, where: str) -> dict[str, Any]:
 
 def sealed(text: str) -> str:
     """A JSON object with the SHA-256 of all that stands in it as its last entry."""
-    body = text.rstrip().removesuffix("}").rstrip()
+    return sealed_body(text.rstrip().removesuffix("}").rstrip())
+
+
+def sealed_body(body: str) -> str:
+    """The same from the text of an object whose brace is not closed yet: plans of 50 MB are not copied again."""
     return f'{body},\n "checksum": "{hashlib.sha256(body.encode()).hexdigest()}"\n}}\n'
 
 

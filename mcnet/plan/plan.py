@@ -10,17 +10,17 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from mcnet import activations
 from mcnet.collector import collector_off
 from mcnet.errors import DataError, UsageError
-from mcnet.plan import checks
+from mcnet.plan import checks, entries
 from mcnet.plan.allocation import LEAST
-from mcnet.plan.format import FORMAT_VERSION, MAX_SHARDS, read_document, sealed
+from mcnet.plan.format import FORMAT_VERSION, MAX_SHARDS, read_document, sealed_body
 from mcnet.plan.tasks import Task, round_robin
-from mcnet.point import Inputs, Point, frozen
+from mcnet.point import Point
 from mcnet.recipe import Recipe
 from mcnet.request import Request
 from mcnet.scenario import target as scenario_target
@@ -141,17 +141,14 @@ class Plan:
     @collector_off()
     def to_json(self) -> str:
         """Text of ``plan.json``, a function of the plan alone: processes that start together write the same."""
-        used = {planned.point.activation.label: planned.point.activation for planned in self.points}
-        values = {
-            planned.point.physics["inputs"]["values_sha256"]: planned.point.inputs.values
-            for planned in self.points
-            if planned.point.inputs.values is not None
-        }
-        labels = {
-            planned.point.physics["inputs"]["labels_sha256"]: planned.point.inputs.labels
-            for planned in self.points
-            if planned.point.inputs.labels is not None
-        }
+        used: dict[activations.Activation, None] = {}
+        values, labels = {}, {}
+        for point in (planned.point for planned in self.points):
+            used[point.activation] = None
+            if point.inputs.values is not None:
+                values[point.physics["inputs"]["values_sha256"]] = point.inputs.values
+            if point.inputs.labels is not None:
+                labels[point.physics["inputs"]["labels_sha256"]] = point.inputs.labels
         document = {
             "format": "mcnet-plan",
             "format_version": FORMAT_VERSION,
@@ -160,17 +157,14 @@ class Plan:
             "title": self.title,
             "plugins": list(self.plugins),
             **({} if self.target is None else {"target": dict(self.target)}),
-            "activations": {
-                label: {"specification": used[label].specification, "formula": _formula(used[label])} for label in used
-            },
+            "activations": {one.label: {"specification": one.specification, "formula": _formula(one)} for one in used},
             "values": values,
             **({"labels": labels} if labels else {}),
             "scenario": self.scenario,
         }
-        points = json.dumps([_point_to_json(planned) for planned in self.points], ensure_ascii=False)[1:-1]
-        points = points.replace('}, {"key": "', '},\n  {"key": "')  # a point a line: indented it takes twice as long
+        lines = ",\n  ".join(entries.lines(self.points))  # a point a line: indented it takes twice as long
         head = json.dumps(document, indent=1, ensure_ascii=False).removesuffix("\n}")
-        return sealed(f'{head},\n "points": [\n  {points}\n ]\n}}\n')
+        return sealed_body(f'{head},\n "points": [\n  {lines}\n ]')
 
     @classmethod
     def from_json(cls, text: str, where: str = "plan.json") -> Self:
@@ -191,16 +185,20 @@ class Plan:
             for label, entry in document["activations"].items():
                 if _formula(activations.get(entry["specification"])) != entry["formula"]:
                     raise DataError(f'{where}: the activation "{label}" was another formula when this run began.')
-            points = tuple(
-                _point_from_json(entry, document["values"], document.get("labels", {})) for entry in document["points"]
-            )
+            values, labels = document["values"], document.get("labels", {})
+            points = [entries.point_of(entry, values, labels) for entry in document["points"]]
             sampling, train = document["identity"]["sampling"], document["identity"].get("train")
             if train is not None:
                 checks.require_recipe(train)
             recipe = None if train is None else Recipe.of_plain(train)
-            points = tuple(replace(planned, point=replace(planned.point, train=recipe)) for planned in points)
+            if recipe is not None:
+                points = [replace(point, train=recipe) for point in points]
+            planned = tuple(
+                PlannedPoint(point, tuple(entry["stops"]), entry["batch"], entry["sampler"])
+                for entry, point in zip(document["points"], points, strict=True)
+            )
             plan = cls(
-                points=points,
+                points=planned,
                 request=Request(
                     measures=document["identity"]["measure"],
                     seed=sampling["seed"],
@@ -215,13 +213,13 @@ class Plan:
                 scenario=document.get("scenario", ""),
             )
             checks.require_request(plan.request, plan.batch)
-            for planned in points:
-                checks.require_measurable(planned.point, plan.request, planned.sampler)
+            for one in planned:
+                checks.require_measurable(one.point, plan.request, one.sampler)
         except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, UsageError, ValueError) as error:
             what = " ".join(str(error).split("\n")[:3])  # pydantic adds the value and an address
             raise DataError(f"{where}: cannot be read as a plan ({quote(what, 200)[1:-1]}).") from error
         keys = [entry["key"] for entry in document["points"]]
-        if plan.digest != document["digest"] or keys != [planned.key for planned in points]:
+        if plan.digest != document["digest"] or keys != [one.key for one in planned]:
             raise DataError(f"{where}: was changed after it was written, or by a version with other rules.")
         return plan
 
@@ -244,10 +242,10 @@ def plan_points(points: Sequence[Point], request: Request, networks: int, batch:
     """
     from mcnet.observables.measure import Estimates
 
-    estimates, planned = Estimates(), []
+    estimates, sizes, planned = Estimates(), cache(automatic_batch), []
     for point in points:
         sampler, cost = estimates(point, request)
-        size = batch or automatic_batch(cost.seconds_per_network, cost.stored_bytes_per_network)
+        size = batch or sizes(cost.seconds_per_network, cost.stored_bytes_per_network)
         planned.append(PlannedPoint(point, (networks,), size, sampler))
     _require_few(planned)
     return Plan(tuple(planned), request, batch)
@@ -344,50 +342,6 @@ def _lost_points(old: Plan, new: Plan) -> list[str]:
         if not told:
             told["points that it holds are no longer asked for"] = None
     return list(told)
-
-
-_INPUTS_FIELDS = tuple(name for name in Inputs.__dataclass_fields__ if name not in ("labels", "description"))
-_POINT_FIELDS = tuple(name for name in Point.__dataclass_fields__ if name not in ("parameters", "train"))
-
-
-def _point_to_json(planned: PlannedPoint) -> dict[str, Any]:
-    point = planned.point
-    inputs = {name: getattr(point.inputs, name) for name in _INPUTS_FIELDS}
-    if point.inputs.values is not None:
-        inputs["values"] = point.physics["inputs"]["values_sha256"]
-    if point.inputs.labels is not None:
-        inputs["labels"] = point.physics["inputs"]["labels_sha256"]
-    if point.inputs.description:
-        inputs["description"] = point.inputs.description
-    parameters = {name: getattr(point, name) for name in _POINT_FIELDS}
-    parameters["activation"], parameters["inputs"] = point.activation.specification, inputs
-    if point.parameters:  # plans of dense networks are those of before
-        parameters["parameters"] = point.keys
-    return {
-        "key": planned.key,
-        "stops": list(planned.stops),
-        "batch": planned.batch,
-        "sampler": planned.sampler,
-        "parameters": parameters,
-    }
-
-
-def _point_from_json(entry: Mapping[str, Any], values: Mapping[str, Any], labels: Mapping[str, Any]) -> PlannedPoint:
-    checks.require_parameters(entry["parameters"])
-    inputs = dict(entry["parameters"]["inputs"])
-    if inputs["values"] is not None:
-        inputs["values"] = tuple(tuple(row) for row in values[inputs["values"]])
-    if "labels" in inputs:
-        inputs["labels"] = tuple(labels[inputs["labels"]])
-    parameters = {
-        **entry["parameters"],
-        "activation": activations.get(entry["parameters"]["activation"]),
-        "inputs": Inputs(**inputs),
-        "parameters": frozen(entry["parameters"].get("parameters", {})),
-    }
-    point = Point(**parameters)
-    checks.require_vectors(point)
-    return PlannedPoint(point, tuple(entry["stops"]), entry["batch"], entry["sampler"])
 
 
 def _formula(activation: activations.Activation) -> list[str]:

@@ -18,7 +18,7 @@ from studies import resealed
 from mcnet import activations
 from mcnet.errors import DataError, UsageError
 from mcnet.observables import costs, measure
-from mcnet.plan import plan as plan_module
+from mcnet.plan import entries
 from mcnet.plan.plan import Plan, PlannedPoint, automatic_batch, difference, grow, plan_points
 from mcnet.plan.tasks import Task, order, parse_part, ranges
 from mcnet.point import Inputs, Point
@@ -209,27 +209,39 @@ def test_nothing_is_collected_while_points_are_made(monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(module, name, call)
 
     watched(measure, "estimate")
-    watched(plan_module, "_point_to_json")
+    watched(entries, "lines")
     plan_points([point(8)], Request({"q": {}}, 1), 10).to_json()
-    assert collecting == [("estimate", False), ("_point_to_json", False)]
+    assert collecting == [("estimate", False), ("lines", False)]
     assert gc.isenabled()
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"sigma_w2": 1e-300, "sigma_b2": 1e22},
-        {"sigma_w2": 2, "inputs": Inputs("single", 1, 8, 1)},
-        {"inputs": Inputs("gaussian", 3, 5, 0.1 + 0.2, 1 / 3, fresh=True), "outputs": 2},
-        {"activation": activations.get({"name": "leaky-relu", "slope": 1})},
-        {"outputs": True},
-        {"outputs": 1},
-        {"architecture": "residual", "parameters": (("block", "50 %s"), ("skip", 1.0))},
-        {"inputs": Inputs("values", 1, 2, values=((0.5, 1.0),))},
-    ],
-    ids=str,
-)
+CHANGES: list[dict[str, Any]] = [
+    {},
+    {"sigma_w2": 1e-300, "sigma_b2": 1e22},
+    {"sigma_w2": 2, "inputs": Inputs("single", 1, 8, 1)},
+    {"inputs": Inputs("gaussian", 3, 5, 0.1 + 0.2, 1 / 3, fresh=True), "outputs": 2},
+    {"activation": activations.get({"name": "leaky-relu", "slope": 1})},
+    {"outputs": True},
+    {"outputs": 1},
+    {"architecture": "residual", "parameters": (("block", "50 %s"), ("skip", 1.0))},
+    {"inputs": Inputs("values", 1, 2, values=((0.5, 1.0),))},
+    {"sigma_b2": 0.0, "inputs": Inputs("pair", 2, 8, 1.0, -0.0)},
+    {"sigma_b2": -0.0, "inputs": Inputs("pair", 2, 8, 1.0, 0.0)},
+    {"sigma_b2": False, "sigma_w2": True},
+    {"width": True, "depth": 1},
+    {"sigma_w2": float("inf"), "inputs": Inputs("pair", 2, 8, float("nan"), 1e-5)},
+    {"inputs": Inputs("values", 2, 1, values=((0.5,), (1.0,)), labels=(0, 1), description='digits \u2013 "100 %"')},
+    {"train_biases": False, "readout": "orthogonal", "parameterization": "100 %"},
+]
+
+
+@pytest.mark.parametrize("changes", CHANGES, ids=str)
+def test_entries_are_as_json_writes_them(changes: dict[str, Any]) -> None:
+    one = planned(replace(point(8), **changes), 20, 31)
+    assert list(entries.lines([one])) == [json.dumps(entries.entry(one), ensure_ascii=False)]
+
+
+@pytest.mark.parametrize("changes", CHANGES, ids=str)
 def test_keys_are_those_of_the_physics_as_text(changes: dict[str, Any]) -> None:
     one = replace(point(8), **changes)
     text = json.dumps(one.physics, sort_keys=True, separators=(",", ":"))
