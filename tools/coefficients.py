@@ -35,6 +35,7 @@ CASES: dict[str, dict[str, Any]] = {
     "convolution gap": {"architecture": "convolution", "positions": 3},
     "convolution flat": {"architecture": "convolution", "positions": 3, "pooling": "flat"},
     "convolution delta": {"architecture": "convolution", "positions": 3, "weights": "delta-orthogonal"},
+    "convolution orthogonal": {"architecture": "convolution", "positions": 3, "weights": "orthogonal"},
     "recurrent": {"architecture": "recurrent", "activation": "gelu"},
     "recurrent leaky": {"architecture": "recurrent", "leak": 0.6, "sequence": "fresh", "sigma_u2": 0.5},
     "minimal-rnn": {"architecture": "minimal-rnn", **GATED},

@@ -145,6 +145,46 @@ def test_networks(network: Any, activation: str) -> None:
         assert p_value(values, {**theory, **wrong}) < 1e-3
 
 
+def halved(w: Any, x: Any) -> Any:
+    """The orthogonal kernel of two taps on a ring, of Haar matrices and halves."""
+    h = x
+    for layer in (1, 2):
+        h = w.ask(("factor", layer), h)
+        h = w.phi(w.ask(("W", layer), w.halves(h, w.shift(h, "position", 1))))
+        w.see("h", layer, h)
+    return w.ask("readout", w.mean(h, "position"))
+
+
+ORTHOGONAL = {"factor": (1.0, 0.0), "W": (1.9, 0.2), "readout": (1.0, 0.1)}
+UNEQUAL = np.diag([2.0, 0.3, 0.7])
+"""Positions of different lengths, orthogonal."""
+LENGTHS = ((("h", 1), 0), (("h", 1), 1), (("h", 2), 0))
+
+
+def theory_of_halves(activation: str) -> dict[str, np.ndarray]:
+    how = {"axes": {"position": 3}, "weights": "orthogonal", "sites": 2**13}
+    found = program.expansion(halved, ORTHOGONAL, UNEQUAL, activation=activation, **how)
+    names = [*LENGTHS, ("ntk", 0)]
+    theory = {of: np.array([getattr(found, of)(n)[i, i] for n, i in names]) for of in ("limit", "mean", "variance")}
+    return {**theory, **{f"{of} error": np.array([found.error(n, of)[i, i] for n, i in names]) for of in theory}}
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_halves(activation: str) -> None:
+    """Lengths at two positions and the kernel."""
+    networks, p = 1200, parameters_of(activation, "orthogonal", {"width": WIDTH})
+    rows = np.sqrt(UNEQUAL * WIDTH) @ np.eye(3, WIDTH)
+    who = Ensemble(get_backend("cpu"), streams.seed_key(6), 0, networks, "float64")
+    laws = laws_of(ORTHOGONAL, p)
+    trace = sampled.run(halved, p, laws, rows[None, None], ("position",), who, "conditioned", backward=True)
+    kernel = np.asarray(trace.backward(Parameterization("ntk", True)).kernel)[:, 0, 0]
+    values = np.stack([*(np.asarray(trace.gram(n))[:, i, i] for n, i in LENGTHS), kernel], axis=1)
+    theory = theory_of_halves(activation)
+    assert p_value(values, theory) > 1e-3
+    for wrong in ({"variance": 1.2 * theory["variance"]}, {"limit": 1.02 * theory["limit"]}):
+        assert p_value(values, {**theory, **wrong}) < 1e-3
+
+
 def test_memory_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """One matrix asked at every step, gelu: without the memory term the coefficients are rejected."""
     values = measured(recurrent, "gelu", 6000, seed=4)

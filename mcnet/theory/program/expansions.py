@@ -233,14 +233,21 @@ class Plan:
     def __post_init__(self) -> None:
         self._runs: dict[bool, list[Settled]] = {}
         self._sites: dict[bool, int] = {}
+        self._refused: dict[bool, str] = {}
         most = None if self.accuracy is None else ENTRIES
         self._how = How(expanded=self.expanded, tops=self.tops, most=most)
         self._most_linear = LINEAR if self.tops == OUTPUT else LINEAR - 1  # more take minutes
 
     def runs(self, backward: bool) -> list[Settled]:
         """One run on nodes, or several on points."""
+        if backward in self._refused:
+            raise ProgramError(self._refused[backward])
         if backward not in self._runs:
-            self._make(backward, self.sites if self.accuracy is None else FIRST)
+            try:
+                self._make(backward, self.sites if self.accuracy is None else FIRST)
+            except ProgramError as error:
+                self._refused[backward] = str(error)
+                raise
         return self._runs[backward]
 
     def refined(self, backward: bool, reached: float) -> bool:

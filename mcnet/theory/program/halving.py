@@ -7,7 +7,6 @@ from functools import cached_property
 
 import numpy as np
 
-from mcnet.programs.names import ProgramError
 from mcnet.theory.program.jets import Jet, Sites
 from mcnet.theory.program.normals import Mixed, Split, Together
 
@@ -33,12 +32,8 @@ class Halving:
     @cached_property
     def _sides(self) -> tuple[Jet, Jet]:
         """1 at the sites of a half and 0 at others."""
-        if self.sites.expanded:
-            raise ProgramError(
-                "expansion: the 1/M terms of halves of the units, as the k-tap kernel has, are not known"
-            )
         if isinstance(self.normals, Split):
             raise Mixed  # a site is in its half in every group
-        self.sites.groups[0].linear = np.full(2, 0.5)
+        self.sites.groups[0].linear, self.sites.groups[0].halved = np.full(2, 0.5), True
         first = np.array([[[1.0, 0.0]]])
         return self.sites.at(0, first), self.sites.at(0, 1.0 - first)

@@ -317,7 +317,7 @@ class Sites:
         """The same for a block, which does not change with later entries."""
         if block not in self._echoes:
             numbers = self.blocks[block]
-            shape = (numbers.value.size, len(self.groups[0].weights), 1)
+            shape = (numbers.value.size, len(self.groups[0].weights), len(self.groups[0].linear))
             self._echoes[block] = np.broadcast_to(self._echo(numbers), shape)
         return self._echoes[block]
 

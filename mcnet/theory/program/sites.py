@@ -34,16 +34,29 @@ class Group:
         Of the nodes of the first set.
     linear : ndarray, shape (m,)
         Of the second set.
+    halved : bool
+        Whether the second set is the halves of the units, in which there are M/2 sites each, and no normals.
     """
 
     weights: Floats
     linear: Floats
     scores: list[Scores] = field(default_factory=list)
+    halved: bool = False
 
     def mean(self, values: Floats) -> Floats:
         """Over the nodes: (..., n or 1, m or 1) -> (...)."""
         over = values @ self.linear if values.shape[-1] > 1 else values[..., 0]
         return np.asarray(over @ self.weights if over.shape[-1] > 1 else over[..., 0])
+
+    def noise(self, values: Floats, mean: Floats) -> Floats:
+        """Values (R, n, m) at a site without what does not scatter: the mean; where sites are halved that of each half.
+
+        Of the mean over all sites the variance is that of this over M.
+        """
+        if not self.halved or values.shape[-1] == 1:
+            return values - mean[:, None, None]
+        over = self.weights @ values if values.shape[-2] > 1 else values[:, 0]  # (R, m)
+        return np.asarray(values - over[:, None])
 
     def even(self, values: Floats) -> Floats:
         """Means over the second set: (P, n, m) -> (P, n, 1)."""
@@ -194,12 +207,12 @@ class Products:
             if x is None or y is None:
                 one = a * y if y is not None else b * (0.0 if x is None else x)
                 if np.any(one):
-                    self.functions[g] = one
+                    self.functions[g] = self.groups[g].noise(one, np.zeros(len(self.mean)))
                 continue
             together = x * y
             mean = self.groups[g].mean(together)
             self.mean = self.mean + mean
-            self.functions[g] = a * y + b * x + together - mean[:, None, None]
+            self.functions[g] = self.groups[g].noise(a * y + b * x + together, mean)
 
     @property
     def alone(self) -> bool:
