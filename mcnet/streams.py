@@ -21,6 +21,7 @@ PROBES     6    probes (Lanczos start, Hutchinson)  probe, component
 GATES      7    gate and normalisation parameters   gate, unit
 DRAWS      8    vectors that a program draws        row, unit
 ORDER      9    order of training inputs            epoch, input
+CHI        10   candidates for chi variables        question, candidate
 ========== ==== =================================== ====================================
 
 The layer is the index of the weight matrix, 1 to L (readout: L); in other programs than dense ones its place in the
@@ -44,7 +45,7 @@ from numpy.typing import ArrayLike, NDArray
 
 STREAM_VERSION = 1
 
-WEIGHTS, BIAS, INPUTS, LABELS, FORWARD, BACKWARD, PROBES, GATES, DRAWS, ORDER = range(10)
+WEIGHTS, BIAS, INPUTS, LABELS, FORWARD, BACKWARD, PROBES, GATES, DRAWS, ORDER, CHI = range(11)
 BIAS_COLUMN = 1 << 30
 
 Words = NDArray[np.uint32]

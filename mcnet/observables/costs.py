@@ -198,8 +198,8 @@ def sub_batch(
     if by_kernel:
         return max(1, min(by_memory, FUSED_BATCH))
     if point.is_program:
-        found = architectures.of(point).count
-        return int(max(1, min(by_memory, CACHE // (8 * found.widest))))
+        widest = architectures.of(point).count.widest(sampler, has_backward(needs))
+        return int(max(1, min(by_memory, CACHE // (8 * widest))))
     count = questions(point, needs)
     activity = 8 * count * max(point.width, point.inputs.dimension)
     if needs & {"jacobian", "block_jacobian", "fisher"}:  # whole matrices go through the cache layer by layer

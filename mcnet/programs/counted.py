@@ -6,55 +6,15 @@ much memory and time a network takes with matrices built or asked, and whether a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from mcnet.activations import Activation
 from mcnet.programs.names import INPUT, Key, ProgramError
 from mcnet.programs.parameters import Laws, Network, Parameters, called
+from mcnet.programs.shapes import Ask, Shape, turned
 from mcnet.programs.vocabulary import AbstractInterpreter, AbstractVector, Asked, Axes, Matrix, joint_axes
-
-
-@dataclass(eq=False)
-class Shape(AbstractVector):
-    """A vector without numbers.
-
-    Attributes
-    ----------
-    answers : bool
-        Whether it depends on an answer of a matrix: only then cotangents reach it on their way to matrices.
-    made_from : tuple of Shape
-    """
-
-    interpreter: AbstractInterpreter
-    axes: Axes
-    units: int
-    fan: int
-    made_from: tuple[Shape, ...] = ()
-    answers: bool = False
-
-    def __post_init__(self) -> None:
-        self.answers = self.answers or any(v.answers for v in self.made_from)
-
-    @property
-    def rows(self) -> int:
-        """How many rows it has."""
-        return math.prod(self.axes.values())
-
-    @property
-    def size(self) -> int:
-        """Numbers of one network."""
-        return self.rows * self.units
-
-
-class Ask(NamedTuple):
-    """One ask of a matrix."""
-
-    key: Key
-    question: Shape
-    answer: Shape
 
 
 @dataclass(frozen=True)
@@ -69,12 +29,15 @@ class MatrixCount:
         How many times.
     forward, backward : int
         Questions W x and W^T d of one network: rows of all asks.
+    kept : tuple of int
+        Units of answers and of questions that asked networks keep in a forward pass.
     """
 
     asked: Asked
     asks: int
     forward: int
     backward: int
+    kept: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -95,8 +58,11 @@ class Count:
     functionals : int
         Functionals of which cotangents are propagated: outputs times rows of an input, and times inputs where the
         program mixes them.
-    in_float64 : int
-        Numbers of the largest vector that is normalised or attended to: its copies on the way are float64.
+    in_float64 : tuple of int
+        Numbers of the largest vector that is normalised or attended to: its copies on the way are float64. In full, and
+        as a forward pass keeps it where matrices are asked.
+    turned : mapping of name to int
+        Matrices whose answers asked networks give in their own frame (:mod:`mcnet.programs.shapes`), and their units.
     """
 
     matrices: Mapping[Key, MatrixCount]
@@ -106,28 +72,32 @@ class Count:
     seen: Mapping[Key, Shape]
     vectors: tuple[Shape, ...]
     functionals: int
-    in_float64: int
+    in_float64: tuple[int, int]
+    turned: Mapping[Key, int]
 
     def of_one_functional(self) -> Count:
         """The same with the cotangents of a single function of all outputs."""
         matrices = {key: replace(matrix, backward=matrix.forward) for key, matrix in self.matrices.items()}
         return replace(self, functionals=1, matrices=matrices)
 
-    @property
-    def widest(self) -> int:
+    def widest(self, sampler: str, backward: bool) -> int:
         """Numbers of the largest vector of one network."""
+        if sampler == "conditioned" and not backward:
+            return max(v.size_kept for v in self.vectors)
         return max(v.size for v in self.vectors)
 
-    def numbers(self, backward: bool) -> int:
+    def numbers(self, sampler: str, backward: bool) -> int:
         """Numbers of vectors that one network holds at a time: all of them where a backward pass follows."""
         if not backward:
-            return 4 * self.widest
+            return 4 * self.widest(sampler, backward)
         cotangents = 3 * self.functionals * max(_cotangent_rows(self, v) * v.units for v in self.vectors)
         return sum(v.size for v in self.vectors) + cotangents
 
     def bytes_per_network(self, sampler: str, itemsize: int, backward: bool) -> int:
         """Working memory of one network, within a factor of about two."""
-        total = self.numbers(backward) * itemsize + 4 * 8 * self.in_float64
+        full, kept = self.in_float64
+        wide = kept if sampler == "conditioned" and not backward else full
+        total = self.numbers(sampler, backward) * itemsize + 4 * 8 * wide
         passing = 0  # a built matrix that is used once is gone before the next one
         for matrix in self.matrices.values():
             units, columns = matrix.asked.units, matrix.asked.columns
@@ -149,7 +119,8 @@ class Count:
 
     def seconds_per_network(self, sampler: str, backward: bool) -> float:
         """Time of one network on one core, within a factor of about three."""
-        total = 3e-9 * sum(v.size for v in self.vectors)
+        kept = sampler == "conditioned" and not backward
+        total = 3e-9 * sum(v.size_kept if kept else v.size for v in self.vectors)
         if backward:
             total += (
                 6e-9 * self.functionals * sum(_cotangent_rows(self, v) * v.units for v in self.vectors if v.answers)
@@ -175,6 +146,8 @@ def seconds_of_matrix(matrix: MatrixCount, sampler: str, backward: bool) -> floa
     if sampler == "explicit":
         products = matrix.asks * (2 if back else 1)  # each is a pass over the matrix
         return 1e-9 * units * columns * (1.9 + 0.5 * products + 0.06 * asked)
+    if not back:
+        units, columns = matrix.kept
     entries: float = matrix.forward * (units + 0.5 * columns) + back * (columns + 0.5 * units)
     return 1e-9 * entries * (3.0 + 0.6 * asked) + 1e-9 * asked**3
 
@@ -197,21 +170,21 @@ class Counted(AbstractInterpreter):
         self.asks: list[Ask] = []
         self.seen: dict[Key, Shape] = {}
         self.probed: Shape | None = None
-        self.in_float64 = 0
+        self.wide: list[Shape] = []
 
     def input(self, axes: Axes, units: int) -> Shape:
         """The input vector."""
         return self._made(axes, units)
 
-    def _made(self, axes: Axes, units: int, *sources: Any, fan: int | None = None, answers: bool = False) -> Shape:
-        made = Shape(self, dict(axes), units, units if fan is None else fan, sources, answers)
+    def _made(self, axes: Axes, units: int, *sources: Any, fan: int | None = None, by: str = "") -> Shape:
+        made = Shape(self, dict(axes), units, units if fan is None else fan, sources, by == "ask", by)
         self.vectors.append(made)
         return made
 
-    def _with_copies(self, axes: Axes, units: int, *sources: Any) -> Shape:
+    def _with_copies(self, axes: Axes, units: int, *sources: Any, by: str = "") -> Shape:
         """A vector that is made in float64."""
-        made = self._made(axes, units, *sources)
-        self.in_float64 = max(self.in_float64, made.size)
+        made = self._made(axes, units, *sources, by=by)
+        self.wide.append(made)
         return made
 
     def _combination(self, terms: list[tuple[float, Any]], constant: float) -> Shape:
@@ -222,7 +195,7 @@ class Counted(AbstractInterpreter):
         return self._made(joint_axes("a product", [a, b]), a.units, a, b)
 
     def _ask(self, key: Key, matrix: Asked, v: Any) -> Shape:
-        answer = self._made(v.axes, matrix.units, v, answers=True)
+        answer = self._made(v.axes, matrix.units, v, by="ask")
         self.asks.append(Ask(key, v, answer))
         return answer
 
@@ -241,7 +214,7 @@ class Counted(AbstractInterpreter):
 
     def _concat(self, vectors: list[Any]) -> Shape:
         units = sum(v.units for v in vectors)
-        return self._made(vectors[0].axes, units, *vectors)
+        return self._made(vectors[0].axes, units, *vectors, by="concat")
 
     def _halves(self, first: Any, second: Any) -> Shape:
         return self._made(joint_axes("halves", [first, second]), first.units, first, second)
@@ -253,7 +226,7 @@ class Counted(AbstractInterpreter):
         return self._with_copies(v.axes, v.units, v)
 
     def _attention(self, query: Any, key: Any, value: Any, axis: str, scale: float) -> Shape:
-        return self._with_copies(value.axes, value.units, query, key, value)
+        return self._with_copies(value.axes, value.units, query, key, value, by="attention")
 
     def _draw(self, key: Key, variance: float, axes: Axes) -> Shape:
         return self._made(axes, self.width)
@@ -291,14 +264,18 @@ def count(network: Network, parameters: Parameters, laws: Laws, axes: Axes, dime
     if w.mixes_inputs:
         functionals *= output.axes.get(INPUT, 1)
     back: Callable[[Ask], int] = lambda ask: functionals * _back_rows(ask, w, output) if ask.question.answers else 0  # noqa: E731
+    vectors = tuple(w.vectors)
+    for key in w.matrices:
+        laws.of(key)
+    frames = turned(vectors, w.asks, {id(v) for v in (output, *w.seen.values())}, laws)
     matrices = {}
     for key, asked in w.matrices.items():
-        laws.of(key)
         mine = [ask for ask in w.asks if ask.key == key]
-        matrices[key] = MatrixCount(asked, len(mine), sum(ask.question.rows for ask in mine), sum(map(back, mine)))
-    return Count(
-        matrices, output, output is w.probed, w.mixes_inputs, w.seen, tuple(w.vectors), functionals, w.in_float64
-    )
+        kept = mine[0].answer.kept, mine[0].question.kept
+        rows = sum(ask.question.rows for ask in mine)
+        matrices[key] = MatrixCount(asked, len(mine), rows, sum(map(back, mine)), kept)
+    in_float64 = max((v.size for v in w.wide), default=0), max((v.size_kept for v in w.wide), default=0)
+    return Count(matrices, output, output is w.probed, w.mixes_inputs, w.seen, vectors, functionals, in_float64, frames)
 
 
 def _back_rows(ask: Ask, w: Counted, output: Shape) -> int:

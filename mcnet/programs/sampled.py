@@ -198,6 +198,7 @@ class Sampled(AbstractInterpreter):
         self.vectors: dict[Key, Vector] = {}
         self._operations = Operations(self.backend, plan.mixes_inputs, settings.one_functional)
         self._products: tuple[Vector | None, Array] = (None, None)
+        self._parts = settings.sampler == "conditioned" and not settings.backward and not matrices
 
     def input(self, x: Array, axes: Axes) -> Vector:
         """The input vector."""
@@ -212,11 +213,17 @@ class Sampled(AbstractInterpreter):
         return vector
 
     def _made(
-        self, step: Step, axes: Axes, parents: Sequence[Vector], fan: int = 0, taps: tuple[float, ...] = ()
+        self,
+        step: Step,
+        axes: Axes,
+        parents: Sequence[Vector],
+        fan: int = 0,
+        taps: tuple[float, ...] = (),
+        units: int = 0,
     ) -> Vector:
+        units = units or int(step.value.shape[3])
         if not self.settings.backward:
-            return Vector(self, axes, step.value, fan or int(step.value.shape[3]), taps=taps)
-        units = int(step.value.shape[3])
+            return Vector(self, axes, step.value, fan or units, taps=taps, units=units)
         return self._kept(Vector(self, axes, step.value, fan or units, tuple(parents), step.pull, step.push, taps))
 
     # ------------------------------------------------------------ operations
@@ -240,7 +247,9 @@ class Sampled(AbstractInterpreter):
         return self._made(step, v.axes, (v,), v.fan, tuple(variances))
 
     def _concat(self, vectors: list[Any]) -> Vector:
-        return self._made(self._operations.concat(vectors), vectors[0].axes, vectors)
+        return self._made(
+            self._operations.concat(vectors), vectors[0].axes, vectors, units=sum(v.units for v in vectors)
+        )
 
     def _halves(self, first: Any, second: Any) -> Vector:
         axes = joint_axes("halves", [first, second])
@@ -255,7 +264,7 @@ class Sampled(AbstractInterpreter):
     def _attention(self, query: Any, key: Any, value: Any, axis: str, scale: float) -> Vector:
         mixing, attend = self.plan.mixes_inputs, self.settings.attend
         step = normalizing.attention(self.backend, query, key, value, axis, scale, mixing, attend)
-        return self._made(step, value.axes, (query, key, value))
+        return self._made(step, value.axes, (query, key, value), units=value.units)
 
     def _draw(self, key: Key, variance: float, axes: Axes) -> Vector:
         count = math.prod(axes.values())
@@ -292,7 +301,9 @@ class Sampled(AbstractInterpreter):
         """Law and place in the streams of a matrix."""
         law, asked = self.laws.of(key), self.matrices[key]
         variance = law.sigma_w2 * asked.columns / asked.fan  # entries have variance sigma_w2 / fan
-        return Layer(asked.order, asked.units, asked.columns, law.law, variance, law.sigma_b2)
+        units = self.plan.matrices[key].kept[0] if self._parts else asked.units
+        turned = key in self.plan.turned and self.settings.sampler == "conditioned"
+        return Layer(asked.order, units, asked.columns, law.law, variance, law.sigma_b2, asked.units, turned)
 
     def _matrix(self, key: Key) -> AbstractMatrix:
         known = self.drawn_matrices.get(key)
@@ -326,7 +337,7 @@ class Sampled(AbstractInterpreter):
                 answer = matrix.apply(question, constants, self._overlaps(v))
             else:
                 answer = matrix.apply(question, constants)
-        answer = xp.reshape(answer, (answer.shape[0], inputs, sites, asked.units))
+        answer = xp.reshape(answer, (answer.shape[0], inputs, sites, answer.shape[2]))
         if law.sigma_b2 == 0.0 and not self._alive(v):
             answer = dead.zero_where_asked_zero(xp, v.value, answer)
         mixing = self.plan.mixes_inputs
@@ -345,7 +356,7 @@ class Sampled(AbstractInterpreter):
             u = matrix.apply(flat, self.backend.place(np.zeros(flat.shape[1])))
             return xp.reshape(u, (u.shape[0], directions, inputs, sites, u.shape[2]))
 
-        made = self._made(Step(answer, pull, push), v.axes, (v,))
+        made = self._made(Step(answer, pull, push), v.axes, (v,), units=int(asked.units))
         made.answer = True
         if self.settings.backward:
             self.asked.append(Question(key, v, made, law))
@@ -364,6 +375,6 @@ class Sampled(AbstractInterpreter):
         """Products of the rows of a vector, (N or 1, R, R), float64; the last ones are remembered."""
         if self._products[0] is not v:
             xp = self.backend.xp
-            flat = xp.reshape(v.value, (v.value.shape[0], -1, v.units))
+            flat = xp.reshape(v.value, (v.value.shape[0], -1, v.value.shape[3]))
             self._products = (v, overlaps(xp, flat, flat))
         return self._products[1]

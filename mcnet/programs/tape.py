@@ -50,6 +50,8 @@ class Vector(AbstractVector):
         Of patches: variance of the taps, which take equal shares of the units in turn.
     answer : bool
         Whether it is the answer of a matrix.
+    units : int
+        M; the value has fewer where the rest is not looked at (:mod:`mcnet.programs.shapes`).
     """
 
     interpreter: AbstractInterpreter
@@ -61,9 +63,10 @@ class Vector(AbstractVector):
     push: Push | None = None
     taps: tuple[float, ...] = ()
     answer: bool = False
+    units: int = 0
 
     def __post_init__(self) -> None:
-        self.units = int(self.made.shape[3])
+        self.units = self.units or int(self.made.shape[3])
 
     @property
     def value(self) -> Array:

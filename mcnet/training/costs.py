@@ -92,7 +92,7 @@ def seconds(point: Point, recipe: Recipe, sampler: str, steps: int | None = None
 def bytes_per_network(point: Point, recipe: Recipe, sampler: str, itemsize: int, kernels: bool) -> int:
     """Working memory of one network; ``kernels``: whether tangent kernels are looked at."""
     count = _count(point, recipe)
-    total = count.numbers(True) * itemsize + 32 * count.in_float64
+    total = count.numbers("conditioned", True) * itemsize + 32 * count.in_float64[0]
     if sampler == "explicit":
         total += _entries(count) * itemsize * (2 + arrays_of_state(recipe))
     else:
@@ -113,4 +113,4 @@ def bytes_per_network(point: Point, recipe: Recipe, sampler: str, itemsize: int,
 
 def widest(point: Point, recipe: Recipe) -> int:
     """Numbers of the largest vector of one network in a step."""
-    return _count(point, recipe).widest
+    return _count(point, recipe).widest("conditioned", True)

@@ -17,6 +17,7 @@ import numpy as np
 from mcnet import streams
 from mcnet.backend import Backend
 from mcnet.kernels.vectors import combined, overlaps
+from mcnet.weights.bartlett import forward_normals
 from mcnet.weights.conditioned import conditioned_matrix
 from mcnet.weights.laws import AbstractMatrix, Array, Ensemble, Layer
 
@@ -182,7 +183,7 @@ class AskedGaussian:
     def __init__(self, layer: Layer, ensemble: Ensemble, forward: int, backward: int) -> None:
         self._layer, self._ensemble = layer, ensemble
         self._xp = ensemble.backend.xp
-        few = max(forward, backward) < min(layer.inputs, layer.units)
+        few = max(forward, backward) < min(layer.inputs, layer.rows)
         self._dtype = ensemble.dtype if few else self._xp.float64
         self._questions = Rows(ensemble, forward)  # x as asked, without scale
         self._constants = ensemble.backend.place(np.empty(0))
@@ -209,7 +210,7 @@ class AskedGaussian:
         square = scale * square + bias * (constants[:, None] * constants[None, :])
         before = scale * before + bias * (constants[:, None] * self._constants[None, :])
         below, corner, inverse = self._factor.grow(before, square)
-        fresh = self._fresh(streams.FORWARD, x.shape[1], layer.units, (known, 0))
+        fresh = forward_normals(layer, self._ensemble, known, x.shape[1], self._dtype)
         other = self._back_questions
         if other.count:
             asked = math.sqrt(scale) * overlaps(xp, x, self._back_answers.rows)
@@ -237,7 +238,9 @@ class AskedGaussian:
         square = overlaps(xp, d, d)
         before = overlaps(xp, d, own.rows) if known else xp.zeros_like(square[:, :, :0])
         below, corner, inverse = self._back_factor.grow(before, square)
-        fresh = self._fresh(streams.BACKWARD, d.shape[1], layer.inputs, (known, 0))
+        fresh = self._ensemble.normals(
+            streams.BACKWARD, layer.index, d.shape[1], layer.inputs, dtype=self._dtype, first=(known, 0)
+        )
         extended = layer.sigma_b2 > 0.0
         bias = xp.zeros_like(square[:, :, 0])
         if extended:
@@ -266,10 +269,6 @@ class AskedGaussian:
         there = xp.linalg.diagonal(corner) > 0.0
         self._back_bias = _beside(xp, self._back_bias, xp.where(there, bias, xp.zeros_like(bias)), 1)
         return xp.astype(answer, self._ensemble.dtype, copy=False)
-
-    def _fresh(self, role: int, rows: int, columns: int, first: tuple[int, int]) -> Array:
-        index, dtype = self._layer.index, self._dtype
-        return self._ensemble.normals(role, index, rows, columns, dtype=dtype, first=first)
 
     def _used(self, corner: Array, fresh: Array) -> Array:
         """Zero where a question lay in the span of those before."""

@@ -17,6 +17,7 @@ import numpy as np
 
 from mcnet import streams
 from mcnet.kernels import linalg
+from mcnet.weights.bartlett import forward_normals
 from mcnet.weights.laws import AbstractMatrix, Array, Ensemble, Layer, biases, with_bias
 
 
@@ -60,14 +61,10 @@ class ConditionedGaussian:
             last = xp.reshape(constants * math.sqrt(layer.sigma_b2), (1, -1, 1))
             last = xp.broadcast_to(last, (*question.shape[:2], 1))
             question = xp.concat([question, last], axis=2)
-        fresh = self._ensemble.normals(
-            streams.FORWARD,
-            layer.index,
-            x.shape[1],
-            layer.units,
-            dtype=xp.float64,
-            first=(self._questions.shape[1], 0),
-        )
+        known = self._questions.shape[1]
+        fresh = forward_normals(layer, self._ensemble, known, x.shape[1], xp.float64)
+        if not known:  # as many coordinates as it is given
+            self._questions = _empty(self._ensemble, question.shape[2])
         self._questions, self._answers, answer = _ask_gaussian(
             xp, (self._questions, self._answers), (self._back_questions, self._back_answers), question, fresh
         )

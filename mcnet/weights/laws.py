@@ -34,6 +34,11 @@ class Layer:
         One of :data:`LAWS`.
     sigma_w2, sigma_b2 : float
         Variance of the weights times ``inputs``; variance of the biases.
+    whole : int
+        Where it is not 0: rows of W, of which ``units`` are asked alone.
+    turned : bool
+        Whether the first answers, asked together and fewer than W has rows, are given in their own frame
+        (:mod:`mcnet.weights.bartlett`): all but as many units as there are answers are zero.
     """
 
     index: int
@@ -42,6 +47,13 @@ class Layer:
     law: str
     sigma_w2: float
     sigma_b2: float
+    whole: int = 0
+    turned: bool = False
+
+    @property
+    def rows(self) -> int:
+        """Rows of W, whether they are asked or not."""
+        return self.whole or self.units
 
     @property
     def entry_deviation(self) -> float:
