@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mcnet.programs.counted import Count, Shape
+from mcnet.programs.counted import Count
 from mcnet.programs.names import INPUT, Key
+from mcnet.programs.shapes import Shape
 
 
 class Blocks(NamedTuple):
