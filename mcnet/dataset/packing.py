@@ -19,7 +19,7 @@ from mcnet.dataset.schema import Content, build
 from mcnet.errors import DataError, DiskError
 from mcnet.plan.plan import Plan
 from mcnet.plan.tasks import ranges
-from mcnet.storage import rounds
+from mcnet.storage import ledger, rounds
 from mcnet.storage import shard as shards
 from mcnet.storage.directory import DATASET, SHARDS, is_pruned
 from mcnet.storage.scan import scan
@@ -133,7 +133,16 @@ def _collect(directory: Path, plan: Plan) -> tuple[list[list[ShardName]], Found,
     expected = _expected(plan)
     everything = [name for names in expected for name in names]
     folder = directory / SHARDS
-    looked = scan(folder, everything, plan.digest, shards.verify, lambda checked: checked[0], os.cpu_count() or 1)
+    known, noted = ledger.read(directory), list[str]()
+
+    def check(path: str) -> tuple[Header, dict[str, Any]]:
+        line = ledger.line(path, plan.digest)  # before it is read: what changes it later changes the line
+        checked = shards.verify(path)
+        if line is not None and line not in known:
+            noted.append(line)
+        return checked
+
+    looked = scan(folder, everything, plan.digest, check, lambda checked: checked[0].plan, os.cpu_count() or 1)
     if looked.damaged:
         for name in looked.damaged:
             shards.set_aside(folder / shards.shard_name(*name))
@@ -143,6 +152,7 @@ def _collect(directory: Path, plan: Plan) -> tuple[list[list[ShardName]], Found,
         )
     if not looked.found:
         raise DataError(f"{directory}: holds no shards.")
+    ledger.add(directory, noted)
     first = plan.first_network
     present = [[name for name in names if name in looked.found and name.start >= first] for names in expected]
     if not any(present):

@@ -399,7 +399,7 @@ def _todo(directory: Path, plan: Plan, part: tuple[int, int], quiet: bool) -> li
     """Tasks whose shard is not there, or is damaged, in the order of this part."""
     names = {ShardName(plan.points[task.point_index].key, task.start, task.stop): task for task in plan.tasks}
     folder = directory / runfiles.SHARDS
-    looked = scan(folder, names, plan.digest, shard.verify, lambda checked: checked[0], os.cpu_count() or 1)
+    looked = scan(folder, names, plan.digest, shard.verify, lambda checked: checked[0].plan, os.cpu_count() or 1)
     for name, message in looked.damaged.items():
         shard.set_aside(folder / shard.shard_name(*name))
         runfiles.log(directory, "damaged", message=message)

@@ -146,7 +146,7 @@ def _collect(places: Sequence[Path], plan: Plan) -> tuple[Found, int, int, list[
     for place in places:
         folder = place / SHARDS
         looked: Scanned = scan(
-            folder, expected, plan.digest, shard.verify, lambda checked: checked[0], os.cpu_count() or 1
+            folder, expected, plan.digest, shard.verify, lambda checked: checked[0].plan, os.cpu_count() or 1
         )
         damaged += looked.damaged.values()
         for name, (header, _) in looked.found.items():

@@ -7,7 +7,7 @@ import json
 import os
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from mcnet.collector import collector_off
 from mcnet.errors import DataError, Stopped, UsageError
 from mcnet.plan.tasks import Task, ranges
 from mcnet.storage import directory as runfiles
-from mcnet.storage import rounds, shard
+from mcnet.storage import ledger, rounds, shard
 from mcnet.storage.directory import DATASET, SHARDS
 from mcnet.storage.scan import scan
 from mcnet.storage.shard import ShardName
@@ -24,7 +24,7 @@ from mcnet.storage.shard import ShardName
 
 @collector_off()
 def status(directory: str | Path) -> dict[str, Any]:
-    """How far a run is; headers are read, contents are not.
+    """How far a run is; headers are read where the ledger does not know the file, contents are not.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def status(directory: str | Path) -> dict[str, Any]:
     if pruned and packed:
         done = set(expected)
     else:
-        looked = scan(place / SHARDS, expected, document["digest"], shard.read_header, lambda header: header)
+        looked = scan(place / SHARDS, expected, document["digest"], _reader(place, document["digest"]), str)
         done, damaged = set(looked.found), [*sorted(looked.damaged.values()), *damaged]
     if pruned and not packed:
         damaged.insert(0, f"{DATASET}: is gone, and the shards that it held were removed")
@@ -81,6 +81,16 @@ def status(directory: str | Path) -> dict[str, Any]:
         "complete": len(done) == planned and decided,
         **({} if document.get("target") is None else {"target": _target(document["target"], past, decided)}),
     }
+
+
+def _reader(place: Path, plan: str) -> Callable[[str], str]:
+    """Gives the digest of a shard's plan: from its header, unless the ledger says that this file was seen good."""
+    known = ledger.read(place)
+
+    def look(path: str) -> str:
+        return plan if ledger.line(path, plan) in known else shard.read_header(path).plan
+
+    return look
 
 
 def _target(asked: Mapping[str, Any], past: Sequence[rounds.Round], decided: bool) -> dict[str, Any]:
@@ -126,7 +136,7 @@ def verify(directory: str | Path, recompute: int = 0, device: str = "auto") -> d
         return _verify_pruned(place, len(plan.tasks), recompute)
     tasks = {ShardName(plan.points[task.point_index].key, task.start, task.stop): task for task in plan.tasks}
     looked = scan(
-        place / SHARDS, tasks, plan.digest, shard.verify, lambda checked: checked[0], threads=os.cpu_count() or 1
+        place / SHARDS, tasks, plan.digest, shard.verify, lambda checked: checked[0].plan, threads=os.cpu_count() or 1
     )
     chosen = random.SystemRandom().sample(sorted(looked.found), min(recompute, len(looked.found)))
     differences: list[float] = []

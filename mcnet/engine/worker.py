@@ -30,7 +30,7 @@ from mcnet.networks import inputs
 from mcnet.observables.measure import measure
 from mcnet.plan.plan import Plan, PlannedPoint
 from mcnet.plan.tasks import Task
-from mcnet.storage import comparison, shard
+from mcnet.storage import comparison, ledger, shard
 from mcnet.storage import directory as runfiles
 from mcnet.storage.comparison import Comparison
 from mcnet.variables import Measured
@@ -102,6 +102,7 @@ def make_shard(directory: Path, plan: Plan, task: Task, backend: Backend) -> boo
     content, quality = build(plan, task, draw(plan, task, backend))
     header, record = shard.seal(content, planned.key, task.start, task.stop, plan.digest, quality)
     files.commit(folder, header.name, [content, record])
+    ledger.add(directory, [ledger.line(path, plan.digest)])
     return True
 
 

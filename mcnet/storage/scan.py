@@ -17,7 +17,7 @@ from mcnet.errors import DataError
 from mcnet.plan.tasks import ranges
 from mcnet.storage.directory import PLAN, plan_document
 from mcnet.storage.rounds import ROUNDS
-from mcnet.storage.shard import Damaged, Header, ShardName, parse_name, shard_name
+from mcnet.storage.shard import Damaged, ShardName, parse_name, shard_name
 
 Checked = TypeVar("Checked")
 Result = TypeVar("Result")
@@ -46,7 +46,7 @@ def scan(
     expected: Iterable[ShardName],
     plan_digest: str,
     check: Callable[[str], Checked],
-    header: Callable[[Checked], Header],
+    plan_of: Callable[[Checked], str],
     threads: int = 1,
 ) -> Shards[Checked]:
     """Look at all shards of a directory.
@@ -59,9 +59,9 @@ def scan(
         The ranges of the plan.
     plan_digest : str
     check : callable
-        :func:`mcnet.storage.shard.verify` or, to look at headers only, :func:`mcnet.storage.shard.read_header`.
-    header : callable
-        The header in what ``check`` returns.
+        :func:`mcnet.storage.shard.verify` or something that looks at less, :func:`mcnet.storage.shard.read_header`.
+    plan_of : callable
+        The digest of its plan in what ``check`` returns.
     threads : int
         Files checked at once.
 
@@ -93,7 +93,7 @@ def scan(
     with ThreadPoolExecutor(threads) as pool:
         for text, checked, message in _looked(pool, look, names) if threads > 1 else map(look, names):
             if checked is not None:
-                if header(checked).plan != plan_digest:
+                if plan_of(checked) != plan_digest:
                     raise DataError(f"{folder}{text}: was made by another plan. Use another directory.")
                 found[wanted[text]] = checked
             elif message:

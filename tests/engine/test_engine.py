@@ -54,6 +54,7 @@ def test_a_run_holds_what_sample_gives(finished: Path) -> None:
         "plan.json",
         "scenario.toml",
         "shards",
+        "shards.txt",
     ]
     assert len(shard_files(finished)) == 6
     made = mcnet.sample(study())

@@ -102,7 +102,15 @@ def test_links_of_predictable_names(run: Path, outside: Path, tmp_path: Path) ->
         for number, path in enumerate(predictable(folder)):
             path.symlink_to(targets[number % 2])
     (run / "figures").mkdir()
-    results = ("analysis.json", "report.html", "log.jsonl", "comparisons.csv", "fits.tex", "figures/01-scores.svg")
+    results = (
+        "analysis.json",
+        "report.html",
+        "log.jsonl",
+        "shards.txt",
+        "comparisons.csv",
+        "fits.tex",
+        "figures/01-scores.svg",
+    )
     for number, name in enumerate(results):
         (run / name).unlink(missing_ok=True)
         (run / name).symlink_to(targets[number % 2])
@@ -160,7 +168,14 @@ def test_a_folder_that_is_a_link_is_not_written_to(run: Path, outside: Path, tmp
 
 def test_links_are_not_followed(run: Path, outside: Path) -> None:
     shard = min((run / "shards").glob("*.h5"))
-    for path in (shard, run / "log.jsonl", run / "scenario.toml", run / "dataset.h5", *predictable(run)):
+    for path in (
+        shard,
+        run / "log.jsonl",
+        run / "shards.txt",
+        run / "scenario.toml",
+        run / "dataset.h5",
+        *predictable(run),
+    ):
         path.unlink(missing_ok=True)
         os.symlink(outside / "precious.txt", path)
     assert tried(run, "resume", "--workers", "1", "--quiet")[0] == 0
@@ -171,7 +186,7 @@ def test_links_are_not_followed(run: Path, outside: Path) -> None:
 
 
 def test_a_grown_run_writes_through_no_link(run: Path, outside: Path) -> None:
-    for name in ("log.jsonl", "dataset.h5"):
+    for name in ("log.jsonl", "shards.txt", "dataset.h5"):
         (run / name).unlink()
         os.symlink(outside / f"new-{name}", run / name)
     mcnet.run(study(networks=56), run, workers=1, quiet=True)
@@ -179,7 +194,9 @@ def test_a_grown_run_writes_through_no_link(run: Path, outside: Path) -> None:
     assert not (run / "dataset.h5").is_symlink()
 
 
-@pytest.mark.parametrize("names", [["plan.json"], ["log.jsonl", "dataset.h5", "a shard"]], ids=["plan", "others"])
+@pytest.mark.parametrize(
+    "names", [["plan.json"], ["log.jsonl", "shards.txt", "dataset.h5", "a shard"]], ids=["plan", "others"]
+)
 def test_pipes_are_not_waited_for(run: Path, names: list[str]) -> None:
     for name in names:
         path = min((run / "shards").glob("*.h5")) if name == "a shard" else run / name

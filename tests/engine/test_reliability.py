@@ -253,7 +253,13 @@ def test_a_system_that_refuses_ends_with_code_74(undisturbed: dict[str, str], tm
     )
     assert done.returncode == 74, done.stderr
     assert "dataset" in done.stderr
-    assert sorted(path.name for path in run.iterdir()) == ["log.jsonl", "plan.json", "scenario.toml", "shards"]
+    assert sorted(path.name for path in run.iterdir()) == [
+        "log.jsonl",
+        "plan.json",
+        "scenario.toml",
+        "shards",
+        "shards.txt",
+    ]
     assert status.verify(run)["good"] == 32
     driver.resume(run, quiet=True)
     assert digest(run) == undisturbed["large"]

@@ -113,7 +113,7 @@ def test_a_run_that_grows_while_it_is_read(run: Path) -> None:
     old = directory.load_plan(run)
     mcnet.run(study(networks=64), run, workers=1, quiet=True)
     names = [ShardName(p.key, start, start + 16) for p in old.points for start in (0, 16, 32)]
-    found = scan(run / "shards", names, old.digest, read_header, lambda header: header).found
+    found = scan(run / "shards", names, old.digest, read_header, lambda header: header.plan).found
     assert found.keys() == set(names)
 
 
