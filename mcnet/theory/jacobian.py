@@ -22,7 +22,7 @@ from mcnet.theory.expansion.jacobian import MomentCoefficients, moment_coefficie
 from mcnet.theory.fixed_points import fixed_length
 from mcnet.theory.free.fisher_chain import FisherChain, fisher_moments
 from mcnet.theory.free.one_factor import one_factor
-from mcnet.theory.free.product import Layers, ProductSystem, law_at, negative_axis, top
+from mcnet.theory.free.product import Layers, ProductSystem, law_of, negative_axis, top
 from mcnet.theory.free.series import product_moments
 from mcnet.theory.free.slope_law import SlopeLaw, slope_law
 from mcnet.theory.free.spectrum import MASS_TOLERANCE, Atoms, LogSpectrum, Spectrum, from_log, only_atoms, resolve
@@ -239,7 +239,8 @@ def conditional_fim(
     if 2 * excess > MASS_TOLERANCE:
         raise ValueError(f"up to {min(2 * excess, 1.0):.2g} of the mass lies too near the lower edge to be resolved")
     look = _look(points, laws)
-    log = resolve(lambda log_x: law_at(chain, (s, states), log_x), log_top, float(s[-1]), chain.atoms(), points, look)
+    evaluate = law_of(chain, (s, states), log_top)
+    log = resolve(evaluate, log_top, float(s[-1]), chain.atoms(), points, look)
     return from_log(log, mean, second, q_hat[-1])
 
 
@@ -286,9 +287,9 @@ def _log_spectrum(
         atoms = ((-math.inf, zero), *atoms)
     look = _look(points, [group.law for group in groups])
     breaks = _lost_atoms(groups, log_scale) if haar else ()
-    return resolve(
-        lambda log_x: law_at(system, (s, states), log_x), top(system), float(s[-1]), atoms, points, look, breaks
-    )
+    log_top = top(system)
+    evaluate = law_of(system, (s, states), log_top)
+    return resolve(evaluate, log_top, float(s[-1]), atoms, points, look, breaks)
 
 
 def _look(points: int, laws: Sequence[SlopeLaw]) -> int:

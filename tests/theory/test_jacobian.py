@@ -7,7 +7,7 @@ import pytest
 
 from mcnet import activations
 from mcnet.theory import jacobian
-from mcnet.theory.free.product import Layers, ProductSystem, law_at, negative_axis
+from mcnet.theory.free.product import Layers, ProductSystem, law_of, negative_axis
 from mcnet.theory.free.slope_law import slope_law
 
 
@@ -38,7 +38,7 @@ def test_linear_gaussian_density_is_fuss_catalan(depth):
     system = ProductSystem((Layers(slope_law(activations.get("linear"), 1.0), depth),), 0.0, False)
     s, states, _ = negative_axis(system, -690.0, 1e-9)
     keep = np.log(x) > s[-1]
-    values = law_at(system, (s, states), np.log(x[keep]))
+    values = law_of(system, (s, states), float(np.log(x[0])))(np.log(x[keep]))
     np.testing.assert_allclose(values.density / x[keep], rho[keep], rtol=1e-9)
 
 

@@ -27,7 +27,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcnet.theory.free.continuation import follow
-from mcnet.theory.free.product import INSIDE, log_lower, log_upper, log_w_above, match, mean_argument, node_sums
+from mcnet.theory.free.product import (
+    INSIDE,
+    TOGETHER,
+    log_lower,
+    log_upper,
+    log_w_above,
+    match,
+    mean_argument,
+    node_sums,
+)
 from mcnet.theory.free.slope_law import SlopeLaw
 from mcnet.theory.free.spectrum import Atoms, Values
 
@@ -172,31 +181,37 @@ class FisherChain:
                 one_plus_m = one_plus_m * math.exp(zeta[-1] - log_p)
         return np.array([[*v, *zeta]], dtype=complex)
 
-    def log_z_above(self, log_m: float) -> float:
-        """log z_P of the last product for z above the spectrum, from the real m > 0 of the first layer."""
-        z = self.q_hat[0] * (1.0 + math.exp(-log_m))
-        log_z = math.log(z)
+    def log_z_above(self, log_m: Real) -> Real:
+        """log z_P of the last product for z above the spectrum, from real m > 0 of the first layer, (P,)."""
+        log_z: Real = np.log(self.q_hat[0] * (1.0 + np.exp(-log_m)))
         for layer, law in enumerate(self.laws):
-            log_one_plus = float(np.logaddexp(0.0, log_m))
-            log_z += self.log_sigma_w2 + log_m + log_w_above(law, log_m) - (log_one_plus if self.haar else 0.0)
-            if layer < len(self.laws) - 1:
-                q = self.q_hat[layer + 1]
-                log_m = float(np.logaddexp(log_m, math.log(q) + log_one_plus - log_z)) if q > 0 else log_m
-                log_z = float(np.logaddexp(log_z, math.log(q))) if q > 0 else log_z
+            log_one_plus = np.logaddexp(0.0, log_m)
+            log_z = log_z + self.log_sigma_w2 + log_m + log_w_above(law, log_m) - (log_one_plus if self.haar else 0.0)
+            q = self.q_hat[layer + 1]
+            if layer < len(self.laws) - 1 and q > 0:
+                log_m = np.logaddexp(log_m, math.log(q) + log_one_plus - log_z)
+                log_z = np.logaddexp(log_z, math.log(q))
         return log_z
 
     def top(self) -> float:
         """log of the upper edge of the last product: the first minimum of z over real m > 0, or its limit m -> inf."""
-        from scipy.optimize import minimize_scalar
-
         last = math.inf
-        for log_m in np.arange(-25.0, 60.0, 0.25):
-            value = self.log_z_above(float(log_m))
-            if value > last + 1e-13:
-                bounds = (float(log_m) - 0.5, float(log_m))
-                found = minimize_scalar(self.log_z_above, bounds=bounds, method="bounded", options={"xatol": 1e-9})
-                return min(last, float(found.fun))
-            last = value
+        grid = np.arange(-25.0, 60.0, 0.25)
+        for first in range(0, grid.size, TOGETHER):
+            part = grid[first : first + TOGETHER]
+            values = np.concatenate([[last], self.log_z_above(part)])
+            rising = np.flatnonzero(np.diff(values) > 1e-13)
+            if rising.size:
+                high = float(part[rising[0]])
+                low, last = high - 0.5, float(values[rising[0]])
+                while high - low > 1e-9:
+                    inner = np.linspace(low, high, 18)
+                    values = self.log_z_above(inner)
+                    best = int(np.argmin(values))
+                    low, high = float(inner[max(best - 1, 0)]), float(inner[min(best + 1, inner.size - 1)])
+                    last = min(last, float(values[best]))
+                return last
+            last = float(values[-1])
         return last
 
     def atoms(self) -> Atoms:

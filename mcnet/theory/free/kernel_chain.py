@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mcnet.theory.free.continuation import AbstractSystem, follow
+from mcnet.theory.free.continuation import AbstractSystem, rotate
 from mcnet.theory.free.product import INSIDE, log_lower
 from mcnet.theory.free.spectrum import Values
 
@@ -54,11 +54,8 @@ class AbstractChain(AbstractSystem, Protocol):
 
 def law_at(chain: AbstractChain, axis: tuple[Real, Real], log_x: Real) -> Values:
     """The law at points of log x (P,), from solutions on the negative axis (log(-z) falling, states)."""
-    s_axis, states = axis
-    start = np.stack([np.interp(log_x, s_axis[::-1], states[::-1, i]) for i in range(states.shape[1])], axis=1)
-    stop = log_x - 1j * np.pi
-    state, solved = follow(chain, start.astype(complex), log_x.astype(complex), stop)
-    result = chain.result(state, stop)
+    state, solved = rotate(chain, axis, log_x)
+    result = chain.result(state, log_x - 1j * np.pi)
     density = np.maximum(result.minus_m.imag, 0.0)
     inside = density > np.maximum(INSIDE * np.abs(result.rate), ROUNDING)
     return Values(density / np.pi, 1 + result.potential.imag / np.pi, inside, solved)

@@ -17,7 +17,6 @@ and integrating m d log z along (1) gives Psi without a quadrature over the spec
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -25,13 +24,15 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mcnet.theory.free.continuation import AbstractSystem, follow
+from mcnet.theory.free.continuation import AbstractSystem, Boundary
 from mcnet.theory.free.slope_law import Cells, SlopeLaw
-from mcnet.theory.free.spectrum import Values
+from mcnet.theory.free.spectrum import Evaluate, Values
 
 Real = NDArray[np.floating[Any]]
 Complex = NDArray[np.complexfloating[Any, Any]]
 
+COMPILED = 1000  # terms from which a compiled sum is faster
+TOGETHER = 32  # values of m that are looked at together
 NEAR = 0.5  # sine of the angle of w to the positive axis below which cells replace nodes
 INSIDE = 1e-9  # x is inside a band if Im m exceeds this times |dm/d log x|; at an edge that is twice the distance
 
@@ -79,9 +80,17 @@ def node_sums(t: Complex, law: SlopeLaw) -> tuple[Complex, Complex, Complex]:
 
 
 def _far_sums(t: Complex, law: SlopeLaw) -> tuple[Complex, Complex, Complex]:
-    inverse = 1.0 / (t[:, None] + law.values)  # (P, K)
-    weighted = law.weights * law.values
-    return inverse @ weighted, law.zero + t * (inverse @ law.weights), t * ((inverse * inverse) @ weighted)
+    sums: tuple[Any, Any, Any]
+    if np.iscomplexobj(t) and law.values.size * t.size > COMPILED:
+        from mcnet.theory.free.cell_sums import pole_sums
+
+        sums = pole_sums(t, law.values, law.weights)
+    else:
+        inverse = 1.0 / (t[:, None] + law.values)  # (P, K)
+        weighted = law.weights * law.values
+        sums = (inverse @ weighted, inverse @ law.weights, (inverse * inverse) @ weighted)
+    minus_m, rest, square = sums
+    return minus_m, law.zero + t * rest, t * square
 
 
 def _near(t: Complex, cells: Cells | None) -> NDArray[np.bool_]:
@@ -182,24 +191,14 @@ def mean_argument(t: Complex, law: SlopeLaw) -> Real:
 
 
 def _cell_argument(t: Complex, law: SlopeLaw) -> Real:
+    from mcnet.theory.free.cell_sums import argument
+
     cells = law.cells
     assert cells is not None
-    half = (cells.high - cells.low) / 2
     w = -t.real + 1j * np.maximum(-t.imag, 0.0)
-    place = (w[:, None] - (cells.low + cells.high) / 2) / half
-    far = np.abs(place) > 20.0
-    close = np.where(far, 2.0, place)
-    # Mean of log(place - xi) over xi in [-1, 1] with density (1 + tilt xi)/2, tilt = 3 cells.tilt.
-    up, down = np.log(close + 1), np.log(close - 1)
-    flat = ((close + 1) * up - (close - 1) * down - 2) / 2
-    sloped = ((close * close - 1) / 2 * (up - down) - close) / 2
-    x = 1 / np.where(far, place, 20.0)
-    x2 = x * x
-    flat = np.where(far, np.log(place) - x2 * (1 / 6 + x2 * (1 / 20 + x2 / 42)), flat)
-    sloped = np.where(far, -x * (1 / 3 + x2 * (1 / 15 + x2 * (1 / 35 + x2 / 63))), sloped)
-    argument: Real = ((flat + 3 * cells.tilt * sloped).imag - np.angle(w)[:, None]) @ cells.mass
-    argument += np.abs(np.angle(1.0 + cells.atoms / t[:, None])) @ cells.atom_weights
-    return argument
+    mean: Real = argument(w, (cells.low + cells.high) / 2, (cells.high - cells.low) / 2, cells.mass, cells.tilt)
+    mean += np.abs(np.angle(1.0 + cells.atoms / t[:, None])) @ cells.atom_weights
+    return mean
 
 
 def match(law: SlopeLaw, ratio: Real, start: Real) -> Real:
@@ -268,59 +267,68 @@ def negative_axis(system: ProductSystem, lowest: float, tail: float) -> tuple[Re
     return s[keep], states[keep], excess[keep]
 
 
-def law_at(system: AbstractLaw, axis: tuple[Real, Real], log_x: Real) -> Values:
-    """The law at points of log x (P,), by rotation from the negative axis (log(-z) falling, states)."""
-    s, states = axis
-    start = np.stack([np.interp(log_x, s[::-1], states[::-1, g]) for g in range(states.shape[1])], axis=1)
-    return system.law(*follow(system, start.astype(complex), log_x.astype(complex), log_x - 1j * np.pi))
+def law_of(system: AbstractLaw, axis: tuple[Real, Real], log_top: float) -> Evaluate:
+    """The law at points of log x (P,), given solutions on the negative axis (log(-z) falling, states)."""
+    boundary = Boundary(system, axis, log_top)
+    return lambda log_x: system.law(*boundary(log_x))
 
 
-def log_z_above(system: ProductSystem, log_m: float) -> tuple[float, float]:
-    """log z and d log z/d log m at a real m > 0, where z lies above the spectrum."""
-    m = math.exp(log_m)
-    log_ratio = log_m - math.log1p(m)
+def log_z_above(system: ProductSystem, log_m: Real) -> tuple[Real, Real]:
+    """log z and d log z/d log m at real m > 0, where z lies above the spectrum; shape of log_m, (P,)."""
+    m = np.exp(log_m)
+    log_ratio = log_m - np.log1p(m)
     log_z, slope = -log_ratio + system.log_scale, -1.0 / (1.0 + m)
     for group in system.groups:
-        excess = math.exp(_above(group.law, log_m))
-        inverse = 1.0 / (excess + (group.law.largest - group.law.values))
+        excess = np.exp(_above(group.law, log_m))
+        inverse = 1.0 / (excess[:, None] + (group.law.largest - group.law.values))
         w = excess + group.law.largest
-        change = -m / (w * float((inverse * inverse * group.law.values) @ group.law.weights))  # d log w/d log m
-        log_z += group.count * (math.log(w) + (log_ratio if system.haar else log_m))
-        slope += group.count * (change + (1.0 / (1.0 + m) if system.haar else 1.0))
+        change = -m / (w * ((inverse * inverse) @ (group.law.values * group.law.weights)))  # d log w/d log m
+        log_z = log_z + group.count * (np.log(w) + (log_ratio if system.haar else log_m))
+        slope = slope + group.count * (change + (1.0 / (1.0 + m) if system.haar else 1.0))
     return log_z, slope
 
 
-def _above(law: SlopeLaw, log_m: float) -> float:
-    """log(w - largest) with E[y/(w-y)] = m for real w above the support."""
+def _above(law: SlopeLaw, log_m: Real) -> Real:
+    """log(w - largest) with E[y/(w-y)] = m for real w above the support, (P,)."""
     weighted, below = law.weights * law.values, law.largest - law.values
     low, high = math.log(weighted[-1]) - log_m - 1.0, math.log(weighted.sum()) - log_m + 1.0
-    gap = (low + high) / 2
+    gap = high - 1.0  # exact for small m
+    active = np.arange(log_m.size)
     for _ in range(200):
-        inverse = 1.0 / (math.exp(gap) + below)
-        value = float(inverse @ weighted)
-        fault = math.log(value) - log_m
-        low, high = (gap, high) if fault > 0 else (low, gap)
-        slope = math.exp(gap) * float((inverse * inverse) @ weighted) / value
-        trial = gap + fault / slope
-        trial = trial if low < trial < high else (low + high) / 2
-        if abs(trial - gap) < 1e-15 * max(1.0, abs(gap)):
+        here = gap[active]
+        inverse = 1.0 / (np.exp(here)[:, None] + below)
+        value = inverse @ weighted
+        fault = np.log(value) - log_m[active]
+        low[active] = np.where(fault > 0, here, low[active])
+        high[active] = np.where(fault > 0, high[active], here)
+        trial = here + fault * value / (np.exp(here) * ((inverse * inverse) @ weighted))
+        last = np.abs(trial - here) < 1e-8  # what is left is the square of that
+        within = last | ((trial > low[active]) & (trial < high[active]))
+        gap[active] = np.where(within, trial, (low[active] + high[active]) / 2)
+        active = active[~last]
+        if not active.size:
             break
-        gap = trial
     return gap
 
 
-def log_w_above(law: SlopeLaw, log_m: float) -> float:
-    """log w with E[y/(w-y)] = m for real w above the support."""
-    return math.log(law.largest + math.exp(_above(law, log_m)))
+def log_w_above(law: SlopeLaw, log_m: Real) -> Real:
+    """log w with E[y/(w-y)] = m for real w above the support, (P,)."""
+    result: Real = np.log(law.largest + np.exp(_above(law, log_m)))
+    return result
 
 
 def top(system: ProductSystem) -> float:
     """log of the upper edge of the spectrum: the minimum of log z over real m > 0, reached inside or as m -> inf."""
-    from scipy.optimize import brentq
-
     grid = np.arange(-25.0, 60.0, 0.25)
-    for low, high in itertools.pairwise(grid):
-        if log_z_above(system, float(high))[1] > 0:
-            root = brentq(lambda log_m: log_z_above(system, log_m)[1], low, high, xtol=1e-14)
-            return log_z_above(system, float(root))[0]
+    for first in range(0, grid.size, TOGETHER):
+        part = grid[first : first + TOGETHER]
+        rising = np.flatnonzero(log_z_above(system, part)[1] > 0)
+        if rising.size:
+            high = float(part[rising[0]])
+            low = high - 0.25
+            while high - low > 1e-8:  # at a minimum the error is its square
+                inner = np.linspace(low, high, 18)
+                turn = int(np.argmax(np.append(log_z_above(system, inner[1:-1])[1] > 0, True)))
+                low, high = float(inner[turn]), float(inner[turn + 1])
+            return float(log_z_above(system, np.array([(low + high) / 2]))[0][0])
     return system.log_scale + sum(group.count * math.log(group.law.largest) for group in system.groups)

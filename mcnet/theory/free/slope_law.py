@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -100,6 +101,7 @@ def pieces(activation: Activation, q: float) -> list[tuple[float, float, bool]]:
     return found
 
 
+@lru_cache(maxsize=256)
 def slope_law(activation: Activation, q: float, refine: int = 1) -> SlopeLaw:
     """Law of phi'(u)^2 for u ~ N(0, q).
 

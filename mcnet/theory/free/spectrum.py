@@ -16,6 +16,8 @@ Real = NDArray[np.floating[Any]]
 MASS_TOLERANCE = 1e-3
 INNER = 1e-6  # least distance in log x of a singularity from an edge that splits a band
 NEGLIGIBLE = 1e-7  # mass whose lower edge is not looked for
+COARSE = 8  # points of a first look of which one is asked for at first
+EMPTY = 1e-12  # mass that counts as none
 SECTION = 24  # points a round in which an edge is enclosed
 
 
@@ -244,7 +246,7 @@ def resolve(
     limits = [(-math.inf, log_top)]
     if look:
         grid, _ = _grids(limits, log_bottom, look)
-        values = evaluate(grid)
+        values = _look(evaluate, grid)
         # A band may end below in a tail that is not worth finding its edge.
         dark = int(np.max(np.flatnonzero(~values.inside), initial=-1)) + 1
         if dark < look and 1 - values.above[dark] - _atom_mass(atoms[:1]) < NEGLIGIBLE:
@@ -281,6 +283,23 @@ def resolve(
         bands.append(Band(low, high, grid[own], values.density[own], monotone, start, stop))
     log_max = max(limits[-1][1], *(place for place, _ in atoms)) if atoms else limits[-1][1]
     return LogSpectrum(grid, values.density, tuple(bands), atoms, log_max, mass)
+
+
+def _look(evaluate: Evaluate, grid: Real) -> Values:
+    """The law on a grid; between two points outside the bands that have no mass between them nothing is asked for."""
+    coarse = np.union1d(np.arange(0, grid.size, COARSE), [grid.size - 1])
+    seen = evaluate(grid[coarse])
+    dark = ~seen.inside & seen.solved
+    empty = dark[:-1] & dark[1:] & (np.abs(np.diff(seen.above)) < EMPTY)
+    after = np.repeat(np.arange(coarse.size - 1), np.diff(coarse))  # the last coarse point below each other one
+    asked = np.flatnonzero(~np.append(empty[after], False))
+    asked = asked[~np.isin(asked, coarse)]
+    more = evaluate(grid[asked])
+    place = np.append(after, coarse.size - 1)
+    columns = [column[place] for column in seen]
+    for column, own in zip(columns, more, strict=True):
+        column[asked] = own
+    return Values(*columns)
 
 
 def _split(limit: tuple[float, float], place: float, log_bottom: float) -> list[tuple[float, float]]:
