@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from benchmarks import chain, jacobian, ntk, training
+from benchmarks import attention, chain, jacobian, ntk, training
 
 
 def main() -> None:
-    for module in (chain, ntk, jacobian, training):
+    for module in (chain, ntk, jacobian, training, attention):
         print(f"# {(module.__doc__ or '').splitlines()[0]}\n", flush=True)
         module.main()
         print(flush=True)

@@ -38,7 +38,7 @@ from mcnet.programs.questions import Question
 from mcnet.programs.tape import Operations, Step, Vector
 from mcnet.programs.trace import Trace
 from mcnet.programs.vocabulary import AbstractInterpreter, Asked, Axes, Matrix, joint_axes
-from mcnet.weights.asked import AskedGaussian, asked_matrix
+from mcnet.weights.asked import AskedGaussian, Square, asked_matrix
 from mcnet.weights.explicit import ExplicitMatrix
 from mcnet.weights.laws import CONDITIONED_LAWS, AbstractMatrix, Ensemble, Layer
 
@@ -197,7 +197,7 @@ class Sampled(AbstractInterpreter):
         self.seen: dict[Key, Array | None] = {}
         self.vectors: dict[Key, Vector] = {}
         self._operations = Operations(self.backend, plan.mixes_inputs, settings.one_functional)
-        self._products: tuple[Vector | None, Array] = (None, None)
+        self._products: tuple[Vector, Square] | None = None
         self._parts = settings.sampler == "conditioned" and not settings.backward and not matrices
 
     def input(self, x: Array, axes: Axes) -> Vector:
@@ -290,7 +290,7 @@ class Sampled(AbstractInterpreter):
         elif self.settings.grams:
             xp = self.backend.xp
             if value is v.value:
-                products = self._overlaps(v)
+                products = self._square(v).products
             else:
                 flat = xp.reshape(value, (value.shape[0], -1, v.units))
                 products = overlaps(xp, flat, flat)
@@ -334,7 +334,7 @@ class Sampled(AbstractInterpreter):
         else:
             question = xp.reshape(v.value, (lead, inputs * sites, units))
             if isinstance(matrix, AskedGaussian):
-                answer = matrix.apply(question, constants, self._overlaps(v))
+                answer = matrix.apply(question, constants, self._square(v))
             else:
                 answer = matrix.apply(question, constants)
         answer = xp.reshape(answer, (answer.shape[0], inputs, sites, answer.shape[2]))
@@ -371,10 +371,10 @@ class Sampled(AbstractInterpreter):
         first = np.eye(1, rows.inputs_of(axes))[0]
         return self.backend.place(np.repeat(first, rows.sites_of(axes)))
 
-    def _overlaps(self, v: Vector) -> Array:
+    def _square(self, v: Vector) -> Square:
         """Products of the rows of a vector, (N or 1, R, R), float64; the last ones are remembered."""
-        if self._products[0] is not v:
+        if self._products is None or self._products[0] is not v:
             xp = self.backend.xp
             flat = xp.reshape(v.value, (v.value.shape[0], -1, v.value.shape[3]))
-            self._products = (v, overlaps(xp, flat, flat))
+            self._products = (v, Square(self.backend, overlaps(xp, flat, flat)))
         return self._products[1]

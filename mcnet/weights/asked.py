@@ -40,20 +40,76 @@ def asked_matrix(layer: Layer, ensemble: Ensemble, forward: int = 0, backward: i
     return conditioned_matrix(layer, ensemble)
 
 
-class Factor:
-    """Q Q^T = C C^T of questions that come one block after the other; rows inside the span before have no pivot.
+class Square:
+    """Products of the rows of one block of questions; the factors of several matrices that begin with it are one.
 
-    Attributes
+    Parameters
     ----------
-    c, inverse : Array, shape (N or 1, k, k), float64
-        C, and its inverse on the rows with a pivot (zero elsewhere).
+    backend : Backend
+    products : Array, shape (N or 1, r, r), float64
     """
+
+    def __init__(self, backend: Backend, products: Array) -> None:
+        self._xp, self.products = backend.xp, products
+        self._corners: dict[tuple[float, float], Corner] = {}
+
+    def corner(self, scale: float, bias: float, constants: Array) -> Corner:
+        """Of scale x.x + bias c c^T."""
+        known = self._corners.get((scale, bias))
+        if known is None:
+            square = scale * self.products + bias * (constants[:, None] * constants[None, :])
+            known = self._corners[scale, bias] = Corner(self._xp, square, self._xp.linalg.diagonal(square))
+        return known
+
+
+class Corner:
+    """Lower Cholesky factor of products, rows inside the span before without pivot, and its inverse where it is needed.
+
+    Parameters
+    ----------
+    xp : namespace
+    square : Array, shape (N, r, r)
+        Products of what is left of the rows.
+    size : Array, shape (N, r)
+        Their squared lengths before anything was taken away.
+    tolerance : float
+        See :data:`RANK_TOLERANCE`.
+    """
+
+    def __init__(self, xp: Any, square: Array, size: Array, tolerance: float = RANK_TOLERANCE) -> None:
+        self._xp = xp
+        self.c, self._scales = cholesky(xp, square, size, tolerance)
+        self._inverse: Array = None
+
+    @property
+    def inverse(self) -> Array:
+        """C^-1 on the rows with a pivot, zero elsewhere: (N, r, r)."""
+        if self._inverse is None:
+            self._inverse = _inverted(self._xp, self.c, self._scales)
+        return self._inverse
+
+
+class Factor:
+    """Q Q^T = C C^T of questions that come one block after the other; rows inside the span before have no pivot."""
 
     def __init__(self, backend: Backend) -> None:
         self._xp = backend.xp
-        self.c = self.inverse = backend.place(np.empty((1, 0, 0)))
+        self._first: Corner | None = None
+        self._inverse: Array = None
 
-    def grow(self, before: Array, square: Array) -> tuple[Array, Array, Array]:
+    @property
+    def inverse(self) -> Array:
+        """C^-1 on the rows with a pivot (zero elsewhere), (N or 1, k, k), float64."""
+        if self._inverse is None:
+            assert self._first is not None
+            self._inverse = self._first.inverse
+        return self._inverse
+
+    def begin(self, corner: Corner) -> None:
+        """The first questions."""
+        self._first = corner
+
+    def grow(self, before: Array, square: Array) -> tuple[Array, Corner]:
         """Add r questions.
 
         Parameters
@@ -65,24 +121,32 @@ class Factor:
 
         Returns
         -------
-        tuple of Array
-            The new rows of C, (N, r, k) and (N, r, r), and the inverse of the latter on its pivots.
+        tuple of Array and Corner
+            The new rows of C: (N, r, k) and the square beside them.
         """
         xp = self._xp
-        known = before.shape[2]
-        below = xp.matmul(before, xp.matrix_transpose(self.inverse)) if known else before
-        rest = square - xp.matmul(below, xp.matrix_transpose(below)) if known else square
-        corner, inverse = factored(xp, rest, xp.linalg.diagonal(square))
-        self.c = _joined(xp, self.c, below, corner)
-        down = -xp.matmul(inverse, xp.matmul(below, self.inverse)) if known else below
-        self.inverse = _joined(xp, self.inverse, down, inverse)
-        return below, corner, inverse
+        if not before.shape[2]:
+            self.begin(Corner(xp, square, xp.linalg.diagonal(square)))
+            assert self._first is not None
+            return before, self._first
+        below = xp.matmul(before, xp.matrix_transpose(self.inverse))
+        rest = square - xp.matmul(below, xp.matrix_transpose(below))
+        corner = Corner(xp, rest, xp.linalg.diagonal(square))
+        down = -xp.matmul(corner.inverse, xp.matmul(below, self.inverse))
+        self._inverse = _joined(xp, self.inverse, down, corner.inverse)
+        return below, corner
 
 
 def factored(xp: Any, square: Array, size: Array, tolerance: float = RANK_TOLERANCE) -> tuple[Array, Array]:
     """Lower Cholesky factor of (N, r, r), and its inverse on the rows with a pivot; ``size`` (N, r): of full rows."""
+    corner = Corner(xp, square, size, tolerance)
+    return corner.c, corner.inverse
+
+
+def cholesky(xp: Any, square: Array, size: Array, tolerance: float) -> tuple[Array, Array]:
+    """Lower Cholesky factor of (N, r, r), and the inverse of its diagonal (N, r); zero where there is no pivot."""
     rest = xp.asarray(square, copy=True)
-    c, inverse = xp.zeros_like(rest), xp.zeros_like(rest)
+    c, scales = xp.zeros_like(rest), xp.zeros_like(rest[:, :, 0])
     one = xp.ones_like(rest[:, 0, 0])
     for t in range(rest.shape[1]):
         pivot = rest[:, t, t]
@@ -91,11 +155,19 @@ def factored(xp: Any, square: Array, size: Array, tolerance: float = RANK_TOLERA
         c[:, t:, t] = rest[:, t:, t] * scale[:, None]
         below = c[:, t + 1 :, t]
         rest[:, t + 1 :, t + 1 :] -= below[:, :, None] * below[:, None, :]
-        inverse[:, t, t] = scale  # row t of the inverse: (e_t - sum_s c_ts row_s) / c_tt
+        scales[:, t] = scale
+    return c, scales
+
+
+def _inverted(xp: Any, c: Array, scales: Array) -> Array:
+    """Row t of the inverse: (e_t - sum_s c_ts row_s) / c_tt."""
+    inverse = xp.zeros_like(c)
+    for t in range(c.shape[1]):
+        inverse[:, t, t] = scales[:, t]
         if t:
             before = xp.matmul(c[:, t : t + 1, :t], inverse[:, :t, :t])
-            inverse[:, t, :t] = -scale[:, None] * before[:, 0, :]
-    return c, inverse
+            inverse[:, t, :t] = -scales[:, t][:, None] * before[:, 0, :]
+    return inverse
 
 
 def _joined(xp: Any, corner: Array, below: Array, square: Array) -> Array:
@@ -195,21 +267,24 @@ class AskedGaussian:
         self._back_factor = Factor(ensemble.backend)
         self._settled = ensemble.backend.place(np.empty((1, 0, 0)))  # A Y^T = U D^T
 
-    def apply(self, x: Array, constants: Array, square: Array | None = None) -> Array:
+    def apply(self, x: Array, constants: Array, square: Square | None = None) -> Array:
         """W x + constant b; see :class:`mcnet.weights.laws.AbstractMatrix`.
 
-        ``square``: the products of the rows of x with each other, (N or 1, T, T), where they are known.
+        ``square``: the products of the rows of x with each other, where they are known.
         """
         xp, layer, own = self._xp, self._layer, self._questions
         x = xp.astype(x, self._dtype, copy=False)
         known = own.count
-        if square is None:
-            square = overlaps(xp, x, x)
-        before = overlaps(xp, x, own.rows) if known else xp.zeros_like(square[:, :, :0])
         scale, bias = layer.sigma_w2 / layer.inputs, layer.sigma_b2
-        square = scale * square + bias * (constants[:, None] * constants[None, :])
-        before = scale * before + bias * (constants[:, None] * self._constants[None, :])
-        below, corner, inverse = self._factor.grow(before, square)
+        square = square or Square(self._ensemble.backend, overlaps(xp, x, x))
+        if known:
+            before = scale * overlaps(xp, x, own.rows) + bias * (constants[:, None] * self._constants[None, :])
+            products = scale * square.products + bias * (constants[:, None] * constants[None, :])
+            below, corner = self._factor.grow(before, products)
+        else:
+            corner = square.corner(scale, bias, constants)
+            self._factor.begin(corner)
+            below = corner.c[:, :, :0]
         fresh = forward_normals(layer, self._ensemble, known, x.shape[1], self._dtype)
         other = self._back_questions
         if other.count:
@@ -217,12 +292,12 @@ class AskedGaussian:
             asked = asked + math.sqrt(bias) * (constants[:, None] * self._back_bias[:, None, :])
             if known:
                 asked = asked - xp.matmul(below, self._settled)
-            told = xp.matmul(inverse, asked)  # (N, r, j)
+            told = xp.matmul(corner.inverse, asked)  # (N, r, j)
             surplus = xp.matmul(overlaps(xp, fresh, other.rows), xp.matrix_transpose(self._back_factor.inverse))
             fresh = other.added(fresh, xp.matmul(told - surplus, self._back_factor.inverse))
             self._settle(told, 1)
-        fresh = self._used(corner, fresh)
-        answer = combined(xp, corner, fresh)
+        fresh = self._used(corner.c, fresh)
+        answer = combined(xp, corner.c, fresh)
         if known:
             answer = self._answers.added(answer, below)
         own.add(x)
@@ -237,7 +312,7 @@ class AskedGaussian:
         known = own.count
         square = overlaps(xp, d, d)
         before = overlaps(xp, d, own.rows) if known else xp.zeros_like(square[:, :, :0])
-        below, corner, inverse = self._back_factor.grow(before, square)
+        below, corner = self._back_factor.grow(before, square)
         fresh = self._ensemble.normals(
             streams.BACKWARD, layer.index, d.shape[1], layer.inputs, dtype=self._dtype, first=(known, 0)
         )
@@ -253,20 +328,20 @@ class AskedGaussian:
             asked = overlaps(xp, d, self._answers.rows)
             if known:
                 asked = asked - xp.matmul(below, xp.matrix_transpose(self._settled))
-            told = xp.matmul(inverse, asked)  # (N, r, k)
+            told = xp.matmul(corner.inverse, asked)  # (N, r, k)
             surplus = deviation * overlaps(xp, fresh, other.rows) + shift * (bias[:, :, None] * self._constants)
             surplus = xp.matmul(surplus, xp.matrix_transpose(self._factor.inverse))
             coefficients = xp.matmul(told - surplus, self._factor.inverse)
             fresh = other.added(fresh, deviation * coefficients)
             bias = bias + shift * xp.vecdot(coefficients, self._constants)
             self._settle(xp.matrix_transpose(told), 2)
-        fresh = self._used(corner, fresh)
-        answer = combined(xp, corner * deviation, fresh)
+        fresh = self._used(corner.c, fresh)
+        answer = combined(xp, corner.c * deviation, fresh)
         if known:
             answer = self._back_answers.added(answer, below * deviation)
         own.add(d)
         self._back_answers.add(fresh)
-        there = xp.linalg.diagonal(corner) > 0.0
+        there = xp.linalg.diagonal(corner.c) > 0.0
         self._back_bias = _beside(xp, self._back_bias, xp.where(there, bias, xp.zeros_like(bias)), 1)
         return xp.astype(answer, self._ensemble.dtype, copy=False)
 
