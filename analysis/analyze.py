@@ -28,6 +28,7 @@ from mcnet.dataset import attributes as dataset_attributes
 from mcnet.dataset import plan
 from mcnet.errors import DataError, DiskError, UsageError
 from mcnet.progress import counted
+from mcnet.storage.members import are_in
 
 if TYPE_CHECKING:
     import xarray
@@ -54,6 +55,8 @@ class Analysis:
         The target of the run, where its networks were chosen by one.
     trained : tuple of Trained
         The families as they were seen in training.
+    members : tuple of (str, Analysis)
+        Of a scenario with members each with its name; all else is then that of all of them together.
     """
 
     families: tuple[Judged, ...]
@@ -63,6 +66,7 @@ class Analysis:
     spectra: tuple[FamilySpectra, ...] = ()
     sampling: Sampling | None = None
     trained: tuple[Trained, ...] = ()
+    members: tuple[tuple[str, Analysis], ...] = ()
 
     @property
     def summary(self) -> Row:
@@ -176,6 +180,10 @@ def analyze(
     DiskError
         If the result cannot be written.
     """
+    if isinstance(directory, str | os.PathLike) and are_in(Path(directory)):
+        from mcnet_analysis import members
+
+        return members.analyze(Path(directory), quiet, out)
     keep = isinstance(directory, str | os.PathLike) and out is None
     analysis = judge_directory(directory, quiet, keep=True) if keep else judged(directory, quiet)
     document = plain(analysis.document)
@@ -259,6 +267,10 @@ def judge_directory(directory: str | os.PathLike[str], quiet: bool = True, keep:
     """
     from mcnet.dataset.open import open_dataset
 
+    if are_in(Path(directory)):
+        from mcnet_analysis import members
+
+        return members.judge(Path(directory), quiet, keep)
     with open_dataset(Path(directory)) as tree:
         plugins.load_named(plan.plugin_names(tree, Path(directory)), str(directory))
         try:

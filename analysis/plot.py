@@ -31,6 +31,7 @@ from mcnet_analysis.draw.all import drawings
 from mcnet_analysis.draw.style import STYLE, Drawing
 from mcnet_analysis.judge.family import Judged
 from mcnet_analysis.judge.spectra import FamilySpectra
+from mcnet_analysis.members import named
 
 from mcnet import files
 from mcnet.errors import UsageError
@@ -76,7 +77,7 @@ FORMATS = ("svg", "png", "pdf")
 
 def figures(source: Source) -> dict[str, Figure]:
     """All figures of the report, by name, in its order."""
-    return {drawing.name: drawing.figure for drawing in _every(source)}
+    return {drawing.name: drawing.figure for drawing in drawn(source)}
 
 
 def save(source: Source, folder: str | os.PathLike[str], format: str = "svg") -> list[Path]:
@@ -103,7 +104,7 @@ def save(source: Source, folder: str | os.PathLike[str], format: str = "svg") ->
     if format not in FORMATS:
         raise UsageError(f'figures in the format "{format}": choose {", ".join(FORMATS[:-1])} or {FORMATS[-1]}.')
     place = Path(folder)
-    found = _every(source)
+    found = drawn(source)
     files.make_folder(place, may_be_link=True)
     paths = []
     for number, drawing in enumerate(found, 1):
@@ -115,8 +116,12 @@ def save(source: Source, folder: str | os.PathLike[str], format: str = "svg") ->
     return paths
 
 
-def _every(source: Source) -> list[Drawing]:
+def drawn(source: Source) -> list[Drawing]:
+    """All figures of the report with what they show, in its order; of members the one over all of them."""
     analysis = judged(source)
+    if analysis.members:
+        drawing = universality_figures.universality(named(analysis))
+        return [] if drawing is None else [drawing]
     return drawings(analysis.families, analysis.spectra, analysis.sampling, analysis.trained)
 
 
@@ -284,14 +289,14 @@ def universality(sources: Sequence[Source]) -> Figure:
     Parameters
     ----------
     sources : sequence of path, DataTree or Analysis
-        At least one; each may have several laws.
+        At least one; each may have several laws. A row of a run of a scenario with members has the name of its member.
 
     Raises
     ------
     UsageError
         If nothing that is drawn was measured and predicted.
     """
-    families = [family for source in sources for family in judged(source).families]
+    families = [family for source in sources for family in named(judged(source))]
     return _figure(universality_figures.universality(families), "measured over predicted")
 
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from mcnet_analysis import plot
+from mcnet_analysis import members, plot
 from mcnet_analysis.analyze import Analysis, beside, judge_directory, place_of, publish
-from mcnet_analysis.draw.all import drawings
 from mcnet_analysis.draw.laws import describe
 from mcnet_analysis.draw.sampling import sampling_table
 from mcnet_analysis.draw.spectrum_table import moment_table, spectrum_table
@@ -19,6 +18,7 @@ from mcnet_analysis.judge.table import Row
 from mcnet_analysis.report_tables import ROWS, TERMS, asked_table, coefficient_table, deviation_table, power_table
 
 from mcnet import files
+from mcnet.storage.members import FOLDER
 
 REJECTED, DOUBTFUL = 1e-4, 0.01
 SHOWN_FAMILIES = 20  # of which nothing was judged
@@ -47,12 +47,12 @@ def write(
     figures: str | None = None,
     out: str | os.PathLike[str] | None = None,
 ) -> Path:
-    """Analyse a run and write ``report.html`` into its directory.
+    """Analyse a run and write ``report.html`` into its directory; of members also a page each, to which it leads.
 
     Parameters
     ----------
     directory : path
-        Directory of a run, or a dataset file.
+        Directory of a run (or of members), or a dataset file.
     quiet : bool
         False: tell on stderr how far it is, where it takes long.
     figures : str, optional
@@ -74,7 +74,9 @@ def write(
     """
     analysis = judge_directory(directory, quiet, keep=out is None)
     path = place_of(directory, "report.html", out)
-    publish(path, render(analysis))
+    for name, mine in analysis.members:
+        publish(members.folder(path, name) / path.name, render(mine))
+    publish(path, render(analysis, path.name))
     if figures is not None:
         folder = beside(directory, "figures") if out is None else path.with_name("figures")
         files.make_folder(folder)
@@ -82,8 +84,8 @@ def write(
     return path
 
 
-def render(analysis: Analysis) -> str:
-    """The page as text."""
+def render(analysis: Analysis, file: str = "report.html") -> str:
+    """The page as text; ``file``: the name of the pages of members, to which it leads."""
     environment = Environment(
         loader=PackageLoader("mcnet_analysis"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -99,8 +101,9 @@ def render(analysis: Analysis) -> str:
         terms=TERMS,
         figures=[
             {"name": d.name, "title": d.title, "caption": d.caption, "svg": Markup(svg(d.figure, f"figure {i}"))}
-            for i, d in enumerate(drawings(families, analysis.spectra, analysis.sampling, analysis.trained))
+            for i, d in enumerate(plot.drawn(analysis))
         ],
+        members=[_member(name, mine, file) for name, mine in analysis.members],
         families=[
             {
                 "law": describe(judged),
@@ -112,20 +115,40 @@ def render(analysis: Analysis) -> str:
                 "far": judged.verdict.p_value < REJECTED,
             }
             for judged in families
-            if judged.verdict.dof or len(families) <= SHOWN_FAMILIES
+            if not analysis.members and (judged.verdict.dof or len(families) <= SHOWN_FAMILIES)
         ],
-        tables=[
-            *power_table(summary),
-            *sampling_table(analysis.sampling, families, ROWS),
-            *spectrum_table(analysis.spectra, ROWS),
-            *moment_table(families, ROWS),
-            *coefficient_table(analysis),
-            deviation_table(analysis),
-            *asked_table(analysis),
-        ],
+        tables=[*power_table(summary), *([deviation_table(analysis)] if analysis.members else _tables(analysis))],
         provenance=[(name, attributes[name]) for name in _PROVENANCE if attributes.get(name)],
         scenario=attributes.get("scenario_toml", ""),
     )
+
+
+def _tables(analysis: Analysis) -> list[Row]:
+    """Tables of a run without members."""
+    return [
+        *sampling_table(analysis.sampling, analysis.families, ROWS),
+        *spectrum_table(analysis.spectra, ROWS),
+        *moment_table(analysis.families, ROWS),
+        *coefficient_table(analysis),
+        deviation_table(analysis),
+        *asked_table(analysis),
+    ]
+
+
+def _member(name: str, analysis: Analysis, file: str) -> Row:
+    """A row of the list of members."""
+    summary = analysis.summary
+    return {
+        "name": name,
+        "page": f"{FOLDER}/{name}/{file}",
+        "laws": "; ".join(dict.fromkeys(map(describe, analysis.families))),
+        "networks": count(summary["networks"]),
+        "chi2": f"{summary['chi2']:.1f}" if summary["dof"] else "–",
+        "dof": summary["dof"],
+        "p": probability(summary["p_value"]),
+        "far": summary["p_value"] < REJECTED,
+        "not_predicted": ", ".join(members.not_predicted(analysis)) or "–",
+    }
 
 
 def verdict(summary: Row) -> dict[str, str]:

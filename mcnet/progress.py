@@ -60,11 +60,20 @@ class Progress:
         Say nothing.
     clock : callable
         Seconds.
+    title : str
+        What the shards belong to, before each line.
     """
 
     def __init__(
-        self, planned: int, done: int, cost: float, quiet: bool, clock: Callable[[], float] = time.monotonic
+        self,
+        planned: int,
+        done: int,
+        cost: float,
+        quiet: bool,
+        clock: Callable[[], float] = time.monotonic,
+        title: str = "",
     ) -> None:
+        self._title = f"{title}: " if title else ""
         self._planned, self._done, self._cost = planned, done, cost
         self._quiet, self._clock = quiet, clock
         self._began = self._told = clock()
@@ -103,7 +112,7 @@ class Progress:
 
     def line(self) -> str:
         """For example ``shards 612/1440  networks 313 344  19 000 networks/s  ETA 0:22``; networks of this process."""
-        text = f"shards {self._done}/{self._planned}"
+        text = f"{self._title}shards {self._done}/{self._planned}"
         if not self._networks:
             return text
         elapsed = max(self._clock() - self._began, 1e-9)

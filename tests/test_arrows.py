@@ -35,7 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "progress": set(),
     "provenance": set(),
     "plugins": {"files"},
-    "storage": {"plan", "collector", "files", "machine", "plugins"},
+    "storage": {"plan", "scenario", "collector", "files", "machine", "plugins"},
     "dataset": {
         *("storage", "plan", "scenario", "observables", "architectures", "networks", "backend"),
         *("provenance", "files"),
@@ -81,6 +81,7 @@ def room(module: str) -> str:
         "report",
         "report_tables",
         "forecast",
+        "members",
         "plot",
         "table",
         "kept",

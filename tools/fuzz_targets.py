@@ -67,13 +67,14 @@ def run() -> Path:
 
 def scenario(data: bytes) -> None:
     """The text of a scenario."""
-    from mcnet.scenario import loading as reader
+    from mcnet.scenario import members
+    from mcnet.scenario.loading import Content, parsed
 
     try:
         text = data.decode()
     except UnicodeDecodeError:
         return
-    reader._checked("fuzz.toml", text, reader.parsed("fuzz.toml", text), Path(), ())
+    members.checked(Content("fuzz.toml", text, parsed("fuzz.toml", text), Path()))
 
 
 def plan(data: bytes) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mcnet.plan.plan import Plan
     from mcnet.point import Point
     from mcnet.request import Request
+    from mcnet.scenario.loading import Scenario
 
 _ZERO = 1e-10  # of v1: rounding of a coefficient that vanishes
 
@@ -92,13 +93,15 @@ def require_memory(found: Cost, name: str) -> None:
 
 
 def require_resumable(directory: Path) -> None:
-    """Refuse to go on with a run that this machine has not the memory for."""
+    """Refuse to go on with a run, or the runs of members, that this machine has not the memory for."""
+    from mcnet.storage import members
     from mcnet.storage.directory import load_plan
 
-    require_memory(cost(load_plan(directory)), str(directory))
+    for place in members.places(directory).values() if members.are_in(directory) else [directory]:
+        require_memory(cost(load_plan(place)), str(place))
 
 
-def require_disk(found: Cost, name: str, folder: Path) -> None:
+def _require_space(stored_bytes: float, name: str, folder: Path) -> None:
     """Refuse what the disk of ``folder`` cannot hold.
 
     Raises
@@ -106,9 +109,9 @@ def require_disk(found: Cost, name: str, folder: Path) -> None:
     DiskError
     """
     free = shutil.disk_usage(folder).free
-    if SAFETY * found.stored_bytes > free:
+    if SAFETY * stored_bytes > free:
         raise DiskError(
-            f"{name}: takes about {size(SAFETY * found.stored_bytes)} on disk, {size(free)} are free in {folder}. "
+            f"{name}: takes about {size(SAFETY * stored_bytes)} on disk, {size(free)} are free in {folder}. "
             "Free some space, or choose another directory."
         )
 
@@ -127,7 +130,9 @@ def check(
         processor), ``inputs`` (how many of which size, and where data come from), ``doubts`` (what may be other than it
         was meant), ``forecast`` (errors that the coefficients of 1/M will have: ``point``, ``observable``,
         ``inputs``, ``a1``, ``a1_error``, ``v1``, ``v1_error``), ``ok``. With a target also ``target``, and ``pilot``:
-        networks of a point that are drawn first, whose shards, seconds and bytes these are.
+        networks of a point that are drawn first, whose shards, seconds and bytes these are. Of a scenario with members
+        ``title``, ``shards``, ``seconds``, ``bytes``, ``memory``, ``doubts`` of all of them, and ``members``: the same
+        of each, by name.
 
     Raises
     ------
@@ -136,17 +141,37 @@ def check(
     UsageError, DiskError
         If it cannot be run here.
     """
-    from mcnet.plan.plan import make_plan
-    from mcnet.scenario.loading import load
-    from mcnet.scenario.rounding import promise
+    from mcnet.scenario.loading import Scenario
+    from mcnet.scenario.members import load
 
     plugins.load(plugin_names)
     study = load(scenario, overrides, quiet=quiet)
+    folder = Path.cwd() if disk else None
+    if isinstance(study, Scenario):
+        return _of_study(study, scenario, plugin_names, folder)
+    every = {name: _of_study(each, scenario, plugin_names, folder) for name, each in study.studies.items()}
+    if folder is not None:
+        _require_space(sum(found["bytes"] for found in every.values()) / 2, scenario, folder)
+    return {
+        "title": study.title,
+        **{name: sum(found[name] for found in every.values()) for name in ("points", "shards", "seconds", "bytes")},
+        "memory": max(found["memory"] for found in every.values()),
+        "doubts": [f"member {name}: {doubt}" for name, found in every.items() for doubt in found["doubts"]],
+        "members": every,
+        "ok": True,
+    }
+
+
+def _of_study(study: Scenario, name: str, plugin_names: Sequence[str], folder: Path | None) -> dict[str, Any]:
+    """What running a study costs; refused where the memory, or the disk of a folder, does not hold it."""
+    from mcnet.plan.plan import make_plan
+    from mcnet.scenario.rounding import promise
+
     plan = make_plan(study, plugin_names)
     found = cost(plan)
-    require_memory(found, scenario)
-    if disk:
-        require_disk(found, scenario, Path.cwd())
+    require_memory(found, name)
+    if folder is not None:
+        _require_space(found.stored_bytes, name, folder)
     foreseen = [] if plan.target is not None else _forecast(plan, study.analyze.theory or ("mean-field", "1/M"))
     return {
         "title": study.title,
@@ -194,7 +219,15 @@ def _span(numbers: set[int]) -> str:
 
 
 def text(result: dict[str, Any]) -> str:
-    """A line of what there is and what it costs; more of repeating it, of a target, and of doubts."""
+    """A line of what there is and what it costs; more of repeating it, of a target, and of doubts; of each member."""
+    if "members" in result:
+        each = [f"{name}: {text(found)}" for name, found in result["members"].items()]
+        every = (
+            f"{plural(len(each), 'member')}: {plural(result['points'], 'point')}, {plural(result['shards'], 'shard')}, "
+            f"about {duration(result['seconds'])} on one core, {size(result['bytes'])} on disk, "
+            f"{size(result['memory'])} of memory. OK"
+        )
+        return "\n".join([*each, every])
     sampler = " and ".join(result["samplers"])
     exact = {"conditioned": "conditioned (exact)"}.get(sampler, sampler)
     target = result.get("target")

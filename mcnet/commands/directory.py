@@ -112,7 +112,7 @@ def analysis_text(document: Mapping[str, Any]) -> str:
     if not document["summary"]["comparisons"]:
         blocks += dict.fromkeys(note for family in document["families"] for note in family["notes"])
     target = [document["target"]["outcome"]] if "target" in document else []
-    return "\n".join([*blocks, *map(_fit_text, asked[:_ROWS]), *target, _verdict_text(document["summary"])])
+    return "\n".join([*blocks, *map(_fit_text, asked[:_ROWS]), *target, verdict_text(document["summary"])])
 
 
 def _law(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -178,7 +178,8 @@ def _fit_text(fit: Mapping[str, Any]) -> str:
     return f"{fit['statistic']} of {_quantity(fit)}{layer} ({law}): {values}{quality}"
 
 
-def _verdict_text(summary: Mapping[str, Any]) -> str:
+def verdict_text(summary: Mapping[str, Any]) -> str:
+    """The verdict over all comparisons, and what would have been seen."""
     verdict = plural(summary["comparisons"], "comparison")
     if not summary["comparisons"] or summary["p_value"] is None:
         left_out = "; ".join(f"{count} {what}" for what, count in summary["left_out"].items())

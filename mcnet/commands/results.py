@@ -28,17 +28,15 @@ def verify(directory: Path, recompute: int, device: str, as_json: bool) -> None:
     Example:
       mcnet verify runs/study --recompute 3
     """
-    from mcnet.commands import published
-    from mcnet.commands.directory import verify_text
-    from mcnet.engine.status import verify as verify_run
+    from mcnet.commands import members, published
 
     file = published.alone(directory)
     if file is not None:
         read = published.verify(file, recompute)
         options.show(read, as_json, lambda: published.verify_text(read))
         return
-    result = verify_run(directory, recompute, device)
-    options.show(result, as_json, lambda: verify_text(result))
+    result = members.verify(directory, recompute, device)
+    options.show(result, as_json, lambda: members.verify_text(result))
     if result["damaged"] or result["verdict"] == "different":
         sys.exit(DataError.exit_code)
 
@@ -67,10 +65,10 @@ def merge(directories: tuple[Path, ...], out: Path, quiet: bool, as_json: bool) 
     Example:
       mcnet merge from_a/study from_b/study --out runs/study
     """
+    from mcnet.commands import members
     from mcnet.commands.directory import merge_text
-    from mcnet.engine.merge import merge as merge_runs
 
-    result = merge_runs(directories, out)
+    result = members.merge(directories, out)
     options.show(result, as_json, lambda: merge_text(result, str(out)), quiet)
 
 
@@ -87,15 +85,10 @@ def pack(directory: Path, quiet: bool) -> None:
     Example:
       mcnet pack runs/study
     """
-    from mcnet.engine import driver
+    from mcnet.commands import members
 
-    result = driver.pack(directory)
-    options.show(
-        result,
-        False,
-        lambda: f"{directory / 'dataset.h5'}: {result['shards']}/{result['shards_planned']} shards",
-        quiet,
-    )
+    text = members.pack(directory)
+    options.show(text, False, lambda: text, quiet)
 
 
 @click.command()
@@ -153,9 +146,9 @@ def export(dataset: Path, out: Path, quiet: bool) -> None:
     Example:
       mcnet export runs/study --zarr study.zarr
     """
-    from mcnet.dataset.zarr import export as write
+    from mcnet.commands import members
 
-    path = write(dataset, out)
+    path = members.export(dataset, out)
     options.show(str(path), False, lambda: str(path), quiet)
 
 
@@ -172,13 +165,12 @@ def prune(directory: Path, quiet: bool) -> None:
     Example:
       mcnet prune runs/study
     """
+    from mcnet.commands import members
     from mcnet.commands.text import plural
-    from mcnet.engine.status import prune as prune_run
 
-    removed = prune_run(directory)
-    options.show(
-        removed, False, lambda: f"{plural(removed, 'shard')} removed; {directory / 'dataset.h5'} holds the run", quiet
-    )
+    removed = members.prune(directory)
+    text = f"{plural(removed, 'shard')} removed; {members.datasets(directory)} the run"
+    options.show(removed, False, lambda: text, quiet)
 
 
 @click.command()
@@ -226,7 +218,7 @@ def analyze(directory: Path, as_csv: bool, latex: bool, out: Path | None, quiet:
     from mcnet_analysis.analyze import analyze as analyze_run
     from mcnet_analysis.analyze import place_of
 
-    from mcnet.commands.directory import analysis_text
+    from mcnet.commands.members import analysis_text
 
     result = analyze_run(directory, quiet, out)
     for wanted, as_tex in ((as_csv, False), (latex, True)):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mcnet.errors import UsageError
 from mcnet.storage import directory as runfiles
+from mcnet.storage import members
 
 JOB_HOURS = 4.0  # about what a job of the array gets to do if nothing else is said
 MAX_JOBS = 64
@@ -76,7 +77,7 @@ def script(
     from mcnet.commands.check import cost
     from mcnet.plan.plan import make_plan
     from mcnet.scenario import shipped
-    from mcnet.scenario.loading import load
+    from mcnet.scenario.members import Members, load
 
     place = directory.resolve()
     if not str(place).isprintable():
@@ -85,14 +86,16 @@ def script(
         raise UsageError(f"--time {time}: write it as Slurm does, for example 04:00:00 or 2-12.")
     begin = ["resume", str(place)]
     if scenario is None:
-        plan = runfiles.load_plan(place)
+        places = members.places(place).values() if members.are_in(place) else [place]
+        plans = [runfiles.load_plan(each) for each in places]
     else:
         file = shipped.path(scenario)
-        plan = make_plan(load(file))
+        study = load(file)
+        plans = [make_plan(each) for each in (study.studies.values() if isinstance(study, Members) else [study])]
         begin = ["run", str(Path(file).resolve()), "--out", str(place)]
     if jobs is None:
-        hours = cost(plan).seconds / 3600 / cpus
-        jobs = min(max(math.ceil(hours / JOB_HOURS), 1), MAX_JOBS, len(plan.tasks))
+        hours = sum(cost(plan).seconds for plan in plans) / 3600 / cpus
+        jobs = min(max(math.ceil(hours / JOB_HOURS), 1), MAX_JOBS, max(len(plan.tasks) for plan in plans))
     device = ",".join(f"cuda:{number}" for number in range(gpus)) or "cpu"
     program = Path(sys.executable).with_name("mcnet")
     words = [str(program) if program.exists() else "mcnet", *begin, "--device", device]

@@ -136,7 +136,7 @@ def resume(directory: Path, quiet: bool, as_json: bool, **machine: Any) -> None:
 def _print_status(directory: Path, as_json: bool) -> None:
     """How far a run is, for programs; people have read it while it ran."""
     if as_json:
-        from mcnet.engine.status import status
+        from mcnet.commands.members import status
 
         options.show({"directory": str(directory), **status(directory)}, True, str)
 
@@ -154,17 +154,15 @@ def show_status(directory: Path, as_json: bool) -> None:
     Example:
       mcnet status runs/study
     """
-    from mcnet.commands import published
-    from mcnet.commands.directory import status_text
-    from mcnet.engine.status import status
+    from mcnet.commands import members, published
 
     file = published.alone(directory)
     if file is not None:
         held = published.status(file)
         options.show(held, as_json, lambda: published.status_text(held))
         return
-    result = status(directory)
-    options.show(result, as_json, lambda: status_text(result))
+    result = members.status(directory)
+    options.show(result, as_json, lambda: members.status_text(result))
 
 
 @click.command()

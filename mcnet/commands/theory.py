@@ -19,7 +19,8 @@ from mcnet.commands.text import table
 from mcnet.point import Point
 from mcnet.progress import counted
 from mcnet.request import Request
-from mcnet.scenario.loading import load
+from mcnet.scenario.loading import Scenario
+from mcnet.scenario.members import Members, load
 from mcnet.theory import fisher, jacobian, mean_field
 from mcnet.theory.free.spectrum import Spectrum
 
@@ -35,10 +36,18 @@ def predict(scenario: str, overrides: Sequence[str], plugin_names: Sequence[str]
     dict
         ``title``, and ``points``: each with ``point``; ``mean_field``, ``gradients``, ``finite_width``, ``fisher`` and
         ``jacobian`` as far as they apply; and ``notes``, which say why another has no value. Curves are lists over
-        layers.
+        layers. Of a scenario with members ``title`` and ``members``: the same of each, by name.
     """
     plugins.load(plugin_names)
     study = load(scenario, overrides)
+    if isinstance(study, Members):
+        every = {name: _of_study(each, quiet) for name, each in study.studies.items()}
+        return {"title": study.title, "members": every}
+    return _of_study(study, quiet)
+
+
+def _of_study(study: Scenario, quiet: bool) -> dict[str, Any]:
+    """Predictions for every point of a study."""
     request, orders = study.request(), study.analyze.theory
     expanded = not orders or "1/M" in orders
     points = study.points()
@@ -283,6 +292,8 @@ def _bulk(law: Spectrum) -> dict[str, Any]:
 
 def text(result: dict[str, Any]) -> str:
     """The predictions as tables, one row for every point that differs in more than what the theory ignores."""
+    if "members" in result:
+        return "\n\n".join(map(text, result["members"].values()))
     points = result["points"]
     shown = varying([entry["point"] for entry in points])
     blocks = [result["title"]] if result["title"] else []

@@ -11,6 +11,7 @@ import numpy as np
 from mcnet.dataset import vetting
 from mcnet.dataset.schema import Array, Group, Schema, fill_value, padded
 from mcnet.errors import DataError
+from mcnet.storage.directory import require_one
 
 if TYPE_CHECKING:
     import xarray
@@ -44,6 +45,7 @@ def open_dataset(path: str | Path) -> xarray.DataTree:
     file = Path(path)
     if file.is_dir():
         if not (file / "dataset.h5").exists():
+            require_one(file)
             raise DataError(f"{file}: holds no dataset.h5. Make it with: mcnet pack {file}")
         file = file / "dataset.h5"
     vetting.require_readable(file)

@@ -23,7 +23,7 @@ from mcnet.plan.plan import Plan, PlannedPoint, make_plan, plan_points
 from mcnet.plan.tasks import Task, order, parse_part
 from mcnet.progress import Progress, counted
 from mcnet.storage import directory as runfiles
-from mcnet.storage import rounds, shard
+from mcnet.storage import members, rounds, shard
 from mcnet.storage.scan import scan
 from mcnet.storage.shard import ShardName
 
@@ -31,12 +31,13 @@ if TYPE_CHECKING:
     import xarray
 
     from mcnet.scenario.loading import Scenario
+    from mcnet.scenario.members import Members
 
     Study = str | os.PathLike[str] | Mapping[str, Any] | Scenario
 
 
 def run(
-    scenario: Study,
+    scenario: Study | Members,
     out: str | os.PathLike[str],
     *,
     device: str = "auto",
@@ -54,7 +55,8 @@ def run(
 
     Parameters
     ----------
-    scenario : path, mapping or Scenario
+    scenario : path, mapping, Scenario or Members
+        Of one with members each is a run of its own, in the folder ``members`` of the directory.
     out : path
         The directory of the run.
     device : str
@@ -96,19 +98,33 @@ def run(
     McnetError
         If a measured number is not finite, or tasks ended their workers again and again.
     """
-    from mcnet.scenario import loading as scenarios
+    from mcnet.scenario.loading import Scenario
+    from mcnet.scenario.members import load
 
     options = _options(workers, executor, part, scheduler, device)
     plugin_modules.load(plugins)
-    study = scenarios.load(scenario, overrides, quiet=quiet)
+    study = load(scenario, overrides, quiet=quiet)
     device = _chosen_devices(device, options, quiet)
     directory = Path(out)
-    plan = make_plan(study, plugins)
+    alone = isinstance(study, Scenario)
+    studies = {"": study} if isinstance(study, Scenario) else study.studies
+    plans = {name: make_plan(each, plugins) for name, each in studies.items()}
+    if not alone:
+        members.require_growth(directory, plans)
     if part is None and not directory.exists():  # nothing is written where it cannot end
         parent = next(folder for folder in directory.absolute().parents if folder.is_dir())
-        budget.require_space(parent, sum(budget.costs(plan, plan.tasks)[1]))
-    plan = runfiles.begin(directory, plan, study.text)
-    return _carry_out(directory, plan, device, options, quiet)
+        budget.require_space(parent, sum(sum(budget.costs(plan, plan.tasks)[1]) for plan in plans.values()))
+    runs: _Runs = {}
+    for name, plan in plans.items():
+        place = directory if alone else members.place(directory, name)
+        runs[name] = (place, runfiles.begin(place, plan, studies[name].text))
+    if not alone:
+        members.write(directory, members.Record(study.title, tuple(studies), study.text))
+    return _carry_out(directory, runs, device, options, quiet)
+
+
+_Runs = dict[str, tuple[Path, Plan]]
+"""Directory and plan of each member; of a run without members its own, with no name."""
 
 
 def resume(
@@ -124,8 +140,10 @@ def resume(
     """Go on with a run that was stopped, killed or damaged; parameters, result and errors as for :func:`run`."""
     options = _options(workers, executor, part, scheduler, device)
     device = _chosen_devices(device, options, quiet)
-    place = Path(directory)
-    return _carry_out(place, runfiles.load_plan(place), device, options, quiet)
+    whole = Path(directory)
+    places = members.places(whole) if members.are_in(whole) else {"": whole}
+    runs = {name: (place, runfiles.load_plan(place)) for name, place in places.items()}
+    return _carry_out(whole, runs, device, options, quiet)
 
 
 def pack(directory: str | os.PathLike[str]) -> dict[str, Any]:
@@ -271,12 +289,13 @@ def _in_memory(plan: Plan, study: Scenario, device: str, quiet: bool) -> xarray.
 
 
 class _Machines(NamedTuple):
-    """By whom the tasks are worked off; ``workers`` None: chosen by the work there is."""
+    """By whom the tasks are worked off; ``workers`` None: chosen by the work there is; ``title`` of the progress."""
 
     workers: int | None
     part: tuple[int, int]
     executor: str
     scheduler: str | None
+    title: str = ""
 
 
 def _options(workers: int | None, executor: str, part: str | None, scheduler: str | None, device: str) -> _Machines:
@@ -323,34 +342,52 @@ def _executor(machines: _Machines, count: int, quiet: bool) -> Callable[..., Ite
     return partial(on_dask, workers=count, scheduler=machines.scheduler, say=say)
 
 
-def _carry_out(directory: Path, plan: Plan, device: str, machines: _Machines, quiet: bool) -> Path:
-    """Make all shards of the plan that are not there, and of its further rounds, then the dataset."""
+def _carry_out(directory: Path, runs: _Runs, device: str, machines: _Machines, quiet: bool) -> Path:
+    """Carry out the runs one after the other; what fails in a member does not keep the others from their networks."""
+    failures: list[str] = []
+    with StopRequest(_announcer(quiet)) as stop:
+        for number, (name, (place, plan)) in enumerate(runs.items(), 1):
+            try:
+                title = f"{name} ({number}/{len(runs)})" if name else ""
+                failures += _carry_out_one(place, plan, device, machines._replace(title=title), quiet, stop)
+            except Stopped as error:
+                raise Stopped(f"member {name}: {error}" if name else str(error)) from error
+            except McnetError as error:
+                if not name or type(error) is not McnetError:
+                    raise
+                failures.append(f"member {name}: {error}")
+    if failures:
+        raise McnetError("\n".join(failures))
+    return directory
+
+
+def _carry_out_one(
+    directory: Path, plan: Plan, device: str, machines: _Machines, quiet: bool, stop: Callable[[], bool]
+) -> list[str]:
+    """Make all shards of the plan that are not there, and of its further rounds, then the dataset; what failed."""
     if runfiles.is_pruned(directory):
         runfiles.require_record(directory)
-        return directory
-    with StopRequest(_announcer(quiet)) as stop:
-        done, failed = _make_shards(directory, plan, device, machines, quiet, stop)
-        while done == len(plan.tasks) and (following := next_round(directory, plan)) is not None:
-            plan, told = following
-            if not quiet:
-                Progress.say(told)
-            done, failed = _make_shards(directory, plan, device, machines, quiet, stop)
-        planned = len(plan.tasks)
-        if done:
-            report = pack(directory)
-            runfiles.log(directory, "packed", **report)
-            if report["shards"] < done:
-                raise DataError(
-                    f"{directory}: {done - report['shards']} of its shards were damaged or removed while it ran. "
-                    f"Continue with: mcnet resume {directory}"
-                )
-            if not quiet:
-                Progress.say(f"{directory / runfiles.DATASET}: {done} of {planned} shards")
-        if not quiet and (told := outcome(directory, plan)):
+        return []
+    done, failed = _make_shards(directory, plan, device, machines, quiet, stop)
+    while done == len(plan.tasks) and (following := next_round(directory, plan)) is not None:
+        plan, told = following
+        if not quiet:
             Progress.say(told)
-    if failed:
-        raise McnetError(_told(plan, failed, directory, planned - done))
-    return directory
+        done, failed = _make_shards(directory, plan, device, machines, quiet, stop)
+    planned = len(plan.tasks)
+    if done:
+        report = pack(directory)
+        runfiles.log(directory, "packed", **report)
+        if report["shards"] < done:
+            raise DataError(
+                f"{directory}: {done - report['shards']} of its shards were damaged or removed while it ran. "
+                f"Continue with: mcnet resume {members.whole(directory)}"
+            )
+        if not quiet:
+            Progress.say(f"{directory / runfiles.DATASET}: {done} of {planned} shards")
+    if not quiet and (told := outcome(directory, plan)):
+        Progress.say(told)
+    return [_told(plan, failed, directory, planned - done)] if failed else []
 
 
 def _make_shards(
@@ -371,7 +408,7 @@ def _make_shards(
     cost = dict(zip(todo, seconds, strict=True))
     failed: list[Failed] = []
     try:
-        with Progress(planned, done, total, quiet) as progress:
+        with Progress(planned, done, total, quiet, title=machines.title) as progress:
             for outcome in execute(directory, plan, todo, device, stop):
                 task = outcome.task
                 if isinstance(outcome, Failed):
@@ -384,14 +421,14 @@ def _make_shards(
         needed = sum(stored[done - planned + len(todo) :])
         raise DiskError(
             f"{error} {done} of {planned} shards are safe. {files.size_text(needed)} more are needed in {directory}. "
-            f"Free space, then: mcnet resume {directory}"
+            f"Free space, then: mcnet resume {members.whole(directory)}"
         ) from error
     except McnetError as error:
         runfiles.log(directory, "end", reason=str(error), shards=done)
         raise
     if stop() and done + len(failed) < planned:
         runfiles.log(directory, "stopped", shards=done)
-        raise Stopped(f"{done} of {planned} shards are safe. Continue with: mcnet resume {directory}")
+        raise Stopped(f"{done} of {planned} shards are safe. Continue with: mcnet resume {members.whole(directory)}")
     return done, failed
 
 
@@ -423,7 +460,8 @@ def _told(plan: Plan, failed: Sequence[Failed], directory: Path, missing: int) -
         f"{task.stop - 1}; {reason}."
         for task, reason in failed
     ]
-    ending = f"{missing} shards are missing, all others are packed. To try again: mcnet resume {directory}"
+    again = f"mcnet resume {members.whole(directory)}"
+    ending = f"{missing} shards are missing, all others are packed. To try again: {again}"
     return "\n".join([*lines, ending])
 
 

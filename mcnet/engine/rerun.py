@@ -61,6 +61,7 @@ def rerun(
 
     source, target = Path(dataset), Path(out)
     if source.is_dir():
+        directory.require_one(source)
         source = source / directory.DATASET
     text, scenario, past = plan_record.read(source)
     _require_streams(source)

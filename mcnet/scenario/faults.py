@@ -33,14 +33,20 @@ class Faults:
     def __init__(self, name: str, text: str | None, overrides: Mapping[Path, str] | None = None) -> None:
         self._name = name if name.isprintable() else quote(name)
         self._text = text
-        self._overrides = dict(overrides or {})
+        self.overrides = dict(overrides or {})
         self._found: dict[tuple[Path, str, bool], None] = {}  # in order, each once
         self._more = 0  # mistakes beyond those that are kept
         self.meant: set[Path] = set()  # what mistyped keys were meant to be
         self.models = sections()  # what may stand in which section
+        self.members: Mapping[int, str] = {}  # names of the members of the scenario, by their places
 
     def __len__(self) -> int:
         return len(self._found)
+
+    @property
+    def found(self) -> tuple[tuple[Path, str, bool], ...]:
+        """Path, sentence and whether it is about the key, of each mistake."""
+        return tuple(self._found)
 
     def add(self, path: Path, sentence: str, *, at_key: bool = False) -> None:
         """Note a mistake at the value of ``path``, or at its key."""
@@ -97,9 +103,9 @@ class Faults:
         where = positions(self._text) if self._text is not None else None
         told: dict[tuple[Position, str], bool] = {}  # place and sentence; whether the line of the file helps
         for path, sentence, at_key in self._found:
-            key = ".".join(shown(part) for part in path if isinstance(part, str))
+            key = self._key(path)
             override = next(
-                (text for set_path, text in self._overrides.items() if path[: len(set_path)] == set_path), None
+                (text for set_path, text in self.overrides.items() if path[: len(set_path)] == set_path), None
             )
             if override is not None or where is None:
                 place = f"--set {override}" if override is not None else self._name
@@ -117,6 +123,12 @@ class Faults:
         if count > _SHOWN:
             lines.append(f"... and {count - _SHOWN} more.")
         return ScenarioError("\n".join([*lines, f"{count} mistake{'s' * (count != 1)}; nothing was run."]))
+
+    def _key(self, path: Path) -> str:
+        """The key of a path as messages show it, after the name of its member."""
+        name = self.members.get(path[1]) if len(path) > 1 and path[0] == "member" and isinstance(path[1], int) else None
+        parts = [shown(part) for part in (path if name is None else path[2:]) if isinstance(part, str)]
+        return ": ".join(filter(None, ("" if name is None else f"member {name}", ".".join(parts))))
 
 
 def _as_written(path: Path, content: Any) -> Path:

@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
@@ -43,7 +43,9 @@ MAX_KEYS = 1000
 # A dotted key takes tomllib time and memory of the square of its parts. This one has more than any scenario needs.
 _MANY_PARTS = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){32}""")
 
-_TOP = ("mcnet", "title", "network", "inputs", "sweep", "train", "sampling", "measure", "analyze")
+SECTIONS = ("network", "inputs", "sweep", "train", "sampling", "measure", "analyze")
+MEMBER = "member"
+_TOP = ("mcnet", "title", *SECTIONS, MEMBER)
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,15 @@ class Scenario:
         return self.networks
 
 
+class Content(NamedTuple):
+    """A scenario before any check: how messages call it, its text where it is a file, its table, where paths start."""
+
+    name: str
+    text: str | None
+    table: dict[str, Any]
+    folder: Path
+
+
 def load(
     source: str | os.PathLike[str] | Mapping[str, Any] | Scenario, overrides: Sequence[str] = (), *, quiet: bool = True
 ) -> Scenario:
@@ -128,19 +139,45 @@ def load(
     ScenarioError
         With all mistakes at once, each with its place and what to do.
     """
+    if isinstance(source, Scenario) and not overrides:
+        return source
+    return checked(unchecked(source), overrides, quiet)
+
+
+def checked(found: Content, overrides: Sequence[str] = (), quiet: bool = True) -> Scenario:
+    """The study of a table; errors as of :func:`load`."""
+    if MEMBER in found.table:
+        raise UsageError(
+            f"{found.name}: has members, each a study of its own. Here one study is meant: write it without [[member]]."
+        )
+    set_by = changed(found.table, overrides)
+    faults = Faults(found.name, found.text, set_by)
+    study = examined(found, faults, set_by, quiet)
+    if study is None:
+        raise faults.error()
+    if found.text is None or overrides:
+        return replace(study, text="".join(f"# with --set {told}\n" for told in overrides) + dumps(found.table))
+    return replace(study, text=found.text)
+
+
+def unchecked(source: str | os.PathLike[str] | Mapping[str, Any] | Scenario) -> Content:
+    """The table of a scenario.
+
+    Raises
+    ------
+    ScenarioError
+        If there is no such file, or it is not TOML.
+    """
     if isinstance(source, Scenario):
-        if not overrides:
-            return source
-        return _checked(source.name, None, tomllib.loads(source.text), source.folder, overrides, quiet)
+        return Content(source.name, None, tomllib.loads(source.text), source.folder)
     if isinstance(source, Mapping):
         try:
-            table = _plain(source)
+            return Content("scenario", None, _plain(source), Path())
         except RecursionError:
             raise ScenarioError("scenario: is nested too deeply. Keep to the sections of a scenario.") from None
-        return _checked("scenario", None, table, Path(), overrides, quiet)
     path = Path(shipped.path(os.fspath(source)))
     text = _read(path)
-    return _checked(str(path), text, parsed(str(path), text), path.parent, overrides, quiet)
+    return Content(str(path), text, parsed(str(path), text), path.parent)
 
 
 def _read(path: Path) -> str:
@@ -196,24 +233,28 @@ def _plain(value: Any) -> Any:
     return _plain(value.specification) if hasattr(value, "specification") else value
 
 
-def _checked(
-    name: str, text: str | None, data: dict[str, Any], folder: Path, overrides: Sequence[str], quiet: bool = True
-) -> Scenario:
+def changed(table: dict[str, Any], overrides: Sequence[str]) -> dict[tuple[str | int, ...], str]:
+    """Set what was said on the command line; the paths of the keys, each with the words that set it."""
     set_by: dict[tuple[str | int, ...], str] = {}
     for override in overrides:
-        path, value = _override(override)
+        path, value = parted(override)
         set_by[path] = override
-        _place(data, path, value, override)
-    faults = Faults(name, text, set_by)
-    draft = _draft(data, faults, Path(name).stem)
+        place(table, path, value, override)
+    return set_by
+
+
+def examined(
+    source: Content, faults: Faults, set_by: Mapping[tuple[str | int, ...], str], quiet: bool = True
+) -> Scenario | None:
+    """The study of a table, its text still to be given; None where mistakes were noted."""
+    draft = _draft(source.table, faults, Path(source.name).stem)
     check(draft, faults)
     recipe = training.read(draft, faults)
     made: tuple[Point, ...] = ()
     inputs: Data | None = None
     if not faults:
-        inputs = _data(
-            draft, folder, faults, {key for key in ("path", "labels") if ("inputs", key) in set_by or text is None}
-        )
+        asked = {key for key in ("path", "labels") if ("inputs", key) in set_by or source.text is None}
+        inputs = _data(draft, source.folder, faults, asked)
         made = points(draft, inputs, faults, quiet)
     if not faults and recipe is not None:
         training.check(recipe, made, draft, faults)
@@ -221,19 +262,17 @@ def _checked(
     if not faults:
         measures.check(draft, made, faults, quiet)
     if faults:
-        raise faults.error()
-    if text is None or overrides:
-        text = "".join(f"# with --set {override}\n" for override in overrides) + dumps(data)
+        return None
     sampling = draft.sampling
     return Scenario(
         title=draft.title,
-        text=text,
+        text="",
         networks=sampling.networks,
         target=sampling.target,
         batch=sampling.batch,
         analyze=draft.analyze,
-        name=name,
-        folder=folder,
+        name=source.name,
+        folder=source.folder,
         doubts=tuple(filter(None, [inputs.doubt if inputs else ""])),
         _points=made,
         _request=Request(draft.measures, sampling.seed, sampling.sampler, sampling.precision, recipe),
@@ -254,7 +293,7 @@ def _data(draft: Draft, folder: Path, faults: Faults, asked: set[str]) -> Data |
     return None
 
 
-def _override(override: str) -> tuple[tuple[str, ...], Any]:
+def parted(override: str) -> tuple[tuple[str, ...], Any]:
     """Path and value of ``section.key=value``."""
     key, equals, value = override.partition("=")
     path = tuple(part.strip() for part in key.split("."))
@@ -268,8 +307,9 @@ def _override(override: str) -> tuple[tuple[str, ...], Any]:
         return path, value.strip()
 
 
-def _place(data: dict[str, Any], path: tuple[str, ...], value: Any, override: str) -> None:
-    table = data
+def place(data: dict[str, Any], path: tuple[str | int, ...], value: Any, override: str) -> None:
+    """Set a key of a table of tables."""
+    table: dict[Any, Any] = data
     for part in path[:-1]:
         inner = table.setdefault(part, {})
         if not isinstance(inner, dict):

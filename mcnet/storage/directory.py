@@ -20,7 +20,8 @@ from mcnet.storage.shard import parse_name
 if TYPE_CHECKING:
     from mcnet.plan.plan import Plan
 
-PLAN, SCENARIO, DATASET, LOG, PRUNED, SHARDS = (
+MEMBERS, PLAN, SCENARIO, DATASET, LOG, PRUNED, SHARDS = (
+    "members.json",
     "plan.json",
     "scenario.toml",
     "dataset.h5",
@@ -49,6 +50,8 @@ def begin(directory: Path, plan: Plan, scenario_toml: str) -> Plan:
     """
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"{directory}: is a file. Give a directory to --out.")
+    if (directory / MEMBERS).exists():
+        raise DataError(f"{directory}: holds the members of another scenario. Use another directory.")
     if (directory / PLAN).exists():
         from mcnet.plan.plan import grow
 
@@ -141,9 +144,25 @@ def log(directory: Path, event: str, **facts: Any) -> None:
         files.append(directory / LOG, line + "\n")
 
 
+def require_one(directory: Path) -> None:
+    """Refuse a directory of members where one run is meant.
+
+    Raises
+    ------
+    DataError
+    """
+    from mcnet.storage import members
+
+    if members.are_in(directory):
+        names = members.read(directory).names
+        told = f"holds {len(names)} members, each a run of its own. Name one"
+        raise DataError(f"{directory}: {told}: {members.place(directory, names[0])}")
+
+
 def _plan_text(directory: Path) -> str:
     text = _text(directory / PLAN)
     if text is None:
+        require_one(directory)
         raise DataError(f"{directory}: is no run directory (it holds no {PLAN}).")
     return text
 

@@ -10,12 +10,14 @@ import pytest
 from figures import faults
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from mcnet_analysis.analyze import judge
-from mcnet_analysis.draw.all import drawings
+from mcnet_analysis import plot
+from mcnet_analysis.analyze import Analysis, judge
 from mcnet_analysis.draw.style import STYLE
+from mcnet_analysis.members import together
 
 import mcnet
-from mcnet.scenario import shipped
+from mcnet.scenario import Scenario, members, shipped
+from mcnet.scenario.members import Members
 
 # Changes that make a scenario take a second; what is drawn stays of the same kinds.
 TINY: dict[str, tuple[str, ...]] = {
@@ -80,13 +82,21 @@ TINY: dict[str, tuple[str, ...]] = {
     "signal_finite_width": ("sweep.width=[16, 32, 64]", "sampling.networks=600"),
     "softmax_outliers": ("inputs.count=6", "sweep.width=[16, 32, 64]", "sampling.networks=40"),
     "tied_against_untied": ("network.depth=4", "sweep.width=[16, 32]", "sampling.networks=100"),
+    "universality": (
+        *("network.depth=1", "sweep.width=[16, 32]", "sampling.networks=100", "analyze.theory=['mean-field']"),
+    ),
     "wide": ("network.width=2000", "sampling.networks=16"),
 }  # fmt: skip
 
 
+def analysed(study: Scenario | Members) -> Analysis:
+    if isinstance(study, Scenario):
+        return judge(mcnet.sample(study))
+    return together(study.title, study.text, tuple((name, analysed(each)) for name, each in study.studies.items()))
+
+
 def drawn(name: str, overrides: tuple[str, ...]) -> dict[str, Figure]:
-    analysis = judge(mcnet.sample(shipped.find(name), overrides=overrides))
-    found = drawings(analysis.families, analysis.spectra, analysis.sampling, analysis.trained)
+    found = plot.drawn(analysed(members.load(shipped.find(name), overrides)))
     names = [drawing.name for drawing in found]
     assert len(set(names)) == len(names)
     assert all(drawing.caption.endswith(".") and drawing.title for drawing in found)
