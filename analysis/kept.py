@@ -121,10 +121,25 @@ class _Writer:
         if kinds <= _SCALARS:
             return {"flat": list(values)}
         if len(values) >= _MANY and kinds == {dict}:
-            names = list(values[0])
-            if names and all(list(row) == names for row in values):
-                return {"rows": [names, [self._column([row[name] for row in values]) for name in names], len(values)]}
+            return self._rows(values)
         return [self.plain(item) for item in values]
+
+    def _rows(self, values: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Dictionaries: each once, and those with the same names as one table."""
+        once = {id(row): row for row in values}
+        if len(once) < len(values):
+            places = {number: place for place, number in enumerate(once)}
+            return {"once": self._items(list(once.values())), "places": [places[id(row)] for row in values]}
+        tables: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        for row in values:
+            tables.setdefault(tuple(row), []).append(row)
+        numbers = {names: number for number, names in enumerate(tables)}
+        order = [numbers[tuple(row)] for row in values] if len(tables) > 1 else []
+        content = [
+            [list(names), [self._column([row[name] for row in rows]) for name in names], len(rows)]
+            for names, rows in tables.items()
+        ]
+        return {"tables": content, "order": order}
 
     def _column(self, values: list[Any]) -> Any:
         first = values[0]
@@ -190,7 +205,18 @@ class _Reader:
             return [self.value(item) for item in content]
         if "flat" in content:
             return list(content["flat"])
-        names, columns, count = content["rows"]
+        if "once" in content:
+            once = self._items(content["once"])
+            return [once[place] for place in content["places"]]
+        tables = [self._table(*table) for table in content["tables"]]
+        if len(tables) == 1:
+            return tables[0]
+        rows = [iter(table) for table in tables]
+        return [next(rows[number]) for number in content["order"]]
+
+    def _table(self, names: list[str], columns: list[Any], count: int) -> list[Any]:
+        if not names:
+            return [{} for _ in range(count)]
         values = [
             [self.value(column["same"])] * count if "same" in column else self._items(column) for column in columns
         ]

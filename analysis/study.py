@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MAX_INPUTS = 4  # with more, the first four inputs and the pairs between them are analysed
 MAX_ENTRIES = 2**25  # of the Gram matrices of all points together; beyond, those of the first inputs
+MAX_LOADED = 2**26  # bytes of a variable that is read for all points together
 MAX_LAYERS = 12  # layers that enter tables and covariances; curves show all
 
 LAW = tuple(each.name for each in COORDINATES if each.name not in ("width", "input_dimension"))
@@ -219,16 +220,18 @@ def settings(tree: xarray.DataTree) -> tuple[Setting, ...]:
     names = (*LAW, *attributes.keys(root.attrs))
     rows = row_grams(tree)
     result = []
+    told = {name: root[name].values for name in names if name in root}
+    widths, dimensions, networks = (root[name].values for name in ("width", "input_dimension", "n_networks"))
     for i in range(root.sizes["point"]):
-        law = {name: _plain(root[name].values[i]) for name in names if name in root}
+        law = {name: _plain(values[i]) for name, values in told.items()}
         law.update({name: bool(law[name]) for name in _TRUTH})
         label = str(law["activation"])
         result.append(
             Setting(
                 index=i,
-                width=int(root["width"].values[i]),
-                input_dimension=int(root["input_dimension"].values[i]),
-                networks=int(root["n_networks"].values[i]),
+                width=int(widths[i]),
+                input_dimension=int(dimensions[i]),
+                networks=int(networks[i]),
                 activation=known.get(label) or activations.get(label),
                 law=law,
                 gram=_gram(law, None if grams is None else grams[i, :most, :most], most),
@@ -335,9 +338,15 @@ def _measured(tree: xarray.DataTree, sources: Sequence[Source]) -> Iterator[tupl
     for source in sources:
         if source.group not in present or source.variable not in present[source.group]:
             continue
-        variable = present[source.group][source.variable]
+        variable = loaded(present[source.group][source.variable])
         if all(place < variable.sizes[dim] for dim, place in source.at):
             yield source, variable
+
+
+def loaded(array: xarray.DataArray) -> xarray.Variable:
+    """The variable of an array without its coordinates, read once for all points where it is small."""
+    variable = array.variable
+    return variable.load() if variable.nbytes <= MAX_LOADED else variable
 
 
 def _indices(dims: Sequence[Any], inputs: int) -> list[tuple[int, ...]]:

@@ -24,7 +24,6 @@ from mcnet_analysis.judge.family import Judged
 from mcnet_analysis.judge.table import natural_scales
 from mcnet_analysis.predict.catalog import OBSERVABLES
 from mcnet_analysis.study import column_of
-from scipy import stats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -127,7 +126,7 @@ def score_histogram(families: Sequence[Judged]) -> Drawing | None:
             axis.stairs(density, edges, color=colour, lw=1.3, ls=dash, label=f"{label}: {z.size}")
             top = max(top, float(density.max()))
         x = np.linspace(-5, 5, 401)
-        axis.plot(x, stats.norm.pdf(x), color=INK, label="$N(0, 1)$")
+        axis.plot(x, np.exp(-x * x / 2) / np.sqrt(2 * np.pi), color=INK, label="$N(0, 1)$")
         axis.set(xlim=(-5, 5), ylim=(0, 1.05 * top), ylabel="density")
         axis.set_xlabel("$z$ = (measured − predicted) / error")
         legend_below(figure, [axis])

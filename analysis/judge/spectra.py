@@ -13,7 +13,7 @@ from mcnet_analysis.judge.table import Row
 from mcnet_analysis.predict.spectra import KINDS, Laws, SpectralKind, edge, jacobian_rows
 from mcnet_analysis.statistics import distance
 from mcnet_analysis.statistics.estimate import Floats, jackknife, moments
-from mcnet_analysis.study import Family, Setting
+from mcnet_analysis.study import Family, Setting, loaded
 
 if TYPE_CHECKING:
     import xarray
@@ -171,7 +171,7 @@ def values_of(tree: xarray.DataTree, setting: Setting, kind: SpectralKind) -> Fl
     data = tree[kind.name].to_dataset()
     size = int(data["n_rank"].values[setting.index])
     networks = min(setting.networks, max(2, _MOST_VALUES // size))
-    array = data[kind.values].isel(point=setting.index, network=slice(0, networks), rank=slice(0, size))
+    array = loaded(data[kind.values]).isel(point=setting.index, network=slice(0, networks), rank=slice(0, size))
     values = np.asarray(array.transpose("network", "rank").values, dtype=np.float64)
     squares: Floats = np.square(values)
     return squares if kind.squared else values
@@ -192,7 +192,7 @@ def _largest(tree: xarray.DataTree, setting: Setting, kind: SpectralKind, values
     name = f"{kind.name}_lambda_max"
     if not _has(tree, kind.name, name):
         return None
-    array = tree[kind.name].to_dataset()[name].isel(point=setting.index, network=slice(0, setting.networks))
+    array = loaded(tree[kind.name].to_dataset()[name]).isel(point=setting.index, network=slice(0, setting.networks))
     return np.asarray(array.values, dtype=np.float64)
 
 
@@ -200,9 +200,9 @@ def _moments_of(tree: xarray.DataTree, setting: Setting, kind: SpectralKind, val
     if kind.moments and _has(tree, kind.name, kind.moments):
         data = tree[kind.name].to_dataset()
         here = {"point": setting.index, "network": slice(0, setting.networks)}
-        found = np.asarray(data[kind.moments].isel(here).transpose("network", "order").values, dtype=np.float64)
+        found = np.asarray(loaded(data[kind.moments]).isel(here).transpose("network", "order").values, dtype=np.float64)
         if kind.name == "jacobian":
-            zero = 1.0 - np.asarray(data["jacobian_rank"].isel(here).values) / jacobian_rows(setting)
+            zero = 1.0 - np.asarray(loaded(data["jacobian_rank"]).isel(here).values) / jacobian_rows(setting)
             return np.column_stack([found, zero])
         return found
     if values is None:

@@ -17,7 +17,7 @@ from mcnet_analysis.statistics import statements
 from mcnet_analysis.statistics.estimate import Floats
 from mcnet_analysis.statistics.statements import Statement
 from mcnet_analysis.study import Column, Family, Setting
-from scipy import stats
+from scipy.special import chdtrc
 
 if TYPE_CHECKING:
     import xarray
@@ -243,7 +243,7 @@ def _two_powers(
             "errors": dict(zip("ab", np.sqrt((whole**2) @ error**2).tolist(), strict=True)),
             "chi2": chi2,
             "dof": free,
-            "p_value": float(stats.chi2.sf(chi2, free)) if free else np.nan,
+            "p_value": float(chdtrc(free, chi2)) if free else np.nan,
         }
     )
     if len(widths) > LEAST:

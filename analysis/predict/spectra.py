@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-from mcnet_analysis.statistics.distance import LawTable, tabulate
+from mcnet_analysis.statistics.distance import LawTable
 from mcnet_analysis.statistics.estimate import Floats
 from mcnet_analysis.study import Setting
 
@@ -87,7 +87,7 @@ class Laws:
         key = (kind.name, setting.activation.label, weights_of(setting), *numbers, float(setting.gram[0, 0]))
         if key not in self._cache:
             try:
-                self._cache[key] = Prediction(tabulate(kind.law(setting), kind.near), None)
+                self._cache[key] = Prediction(LawTable(kind.law(setting), kind.near), None)
             except ValueError as error:
                 self._cache[key] = Prediction(None, str(error))
         return self._cache[key]

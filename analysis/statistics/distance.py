@@ -7,6 +7,8 @@ number here, and what it may be by chance is read off the networks.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from mcnet_analysis.statistics.estimate import Floats
@@ -21,6 +23,18 @@ FLOOR = 1e-10
 """Eigenvalues below this share of the upper edge are lost to rounding in mixed precision; logarithms stop there."""
 
 
+class Quantiles(NamedTuple):
+    """Integrals of the quantile function at probabilities p, ascending, each (P,).
+
+    ``partial`` is the mean of x over the lowest p of the mass: its slope is the quantile function; ``log_partial`` is
+    the same for log max(x, floor).
+    """
+
+    p: Floats
+    partial: Floats
+    log_partial: Floats
+
+
 @dataclass(frozen=True)
 class LawTable:
     """A law in the form that distances need.
@@ -28,21 +42,22 @@ class LawTable:
     Attributes
     ----------
     law : Spectrum
-    p, partial : ndarray, shape (P,)
-        Probabilities, ascending, and the mean of x over the lowest p of the mass: its slope is the quantile function.
-    log_partial : ndarray, shape (P,)
-        The same for log max(x, floor).
-    floor : float
     near : float
         Relative distance within which an eigenvalue counts as part of a predicted atom.
     """
 
     law: Spectrum
-    p: Floats
-    partial: Floats
-    log_partial: Floats
-    floor: float
-    near: float
+    near: float = 1e-4
+
+    @property
+    def floor(self) -> float:
+        """Below it eigenvalues are lost to rounding."""
+        return FLOOR * self.law.lambda_max
+
+    @cached_property
+    def quantiles(self) -> Quantiles:
+        """Exact to about 1e-6 of the mean; made when a distance asks for it."""
+        return _quantiles(self.law, self.floor)
 
     def cdf(self, x: Floats) -> Floats:
         """P(X <= x)."""
@@ -63,9 +78,8 @@ class LawTable:
         return self.cdf(x) - sum((np.where(x >= place, mass, 0.0) for place, mass in self.atoms), np.zeros(x.shape))
 
 
-def tabulate(law: Spectrum, near: float = 1e-4) -> LawTable:
-    """The integrals of the quantile function and of its logarithm, exact to about 1e-6 of the mean."""
-    top, floor = law.lambda_max, FLOOR * law.lambda_max
+def _quantiles(law: Spectrum, floor: float) -> Quantiles:
+    top = law.lambda_max
     places = [np.geomspace(floor, top, GRID), np.linspace(0.0, top, GRID), top * (1.0 - np.linspace(0, 0.3, GRID) ** 2)]
     x = np.unique(np.concatenate([*places, law.x[law.x > floor], [place for place, _ in law.atoms]]))
     above = np.asarray(law.cdf(x), dtype=np.float64)
@@ -81,7 +95,7 @@ def tabulate(law: Spectrum, near: float = 1e-4) -> LawTable:
     middle = np.repeat(x, 2)
     middle[2::2] = (x[:-1] + x[1:]) / 2
     logs = np.log(np.maximum(middle, floor))
-    return LawTable(law, p, np.cumsum(step * middle), np.cumsum(step * logs), floor, near)
+    return Quantiles(p, np.cumsum(step * middle), np.cumsum(step * logs))
 
 
 def w1(values: Floats, table: LawTable, logarithmic: bool = False) -> Floats:
@@ -102,13 +116,14 @@ def w1(values: Floats, table: LawTable, logarithmic: bool = False) -> Floats:
     ordered = np.sort(values, axis=1)
     count = ordered.shape[1]
     cells = np.arange(count + 1) / count
-    partial = table.log_partial if logarithmic else table.partial
-    at_cells = np.interp(cells, table.p, partial)
+    quantiles = table.quantiles
+    partial = quantiles.log_partial if logarithmic else quantiles.partial
+    at_cells = np.interp(cells, quantiles.p, partial)
     crossing = np.clip(table.cdf(ordered), cells[:-1], cells[1:])
     if logarithmic:
         ordered = np.log(np.maximum(ordered, table.floor))
     inside = ordered * (2 * crossing - cells[:-1] - cells[1:])
-    rest = at_cells[:-1] + at_cells[1:] - 2 * np.interp(crossing, table.p, partial)
+    rest = at_cells[:-1] + at_cells[1:] - 2 * np.interp(crossing, quantiles.p, partial)
     return np.asarray(np.maximum(inside + rest, 0.0).sum(axis=1))
 
 

@@ -6,7 +6,7 @@ import math
 from functools import lru_cache
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize, special
 
 LEVEL = 0.01
 """Probability below which a verdict counts as doubtful."""
@@ -50,18 +50,20 @@ def noncentrality(dof: int, free: float = math.inf) -> float:
     Anderson, An Introduction to Multivariate Statistical Analysis, Wiley 2003, chapters 5 and 7.
     """
     if not math.isfinite(free):
-        edge = float(stats.chi2.isf(LEVEL, dof))
-        return float(optimize.brentq(lambda x: stats.ncx2.sf(edge, dof, x) - PROBABILITY, 1e-6, 100.0 + 10.0 * dof))
+        edge = float(special.chdtri(dof, LEVEL))
+        return float(
+            optimize.brentq(lambda x: 1.0 - PROBABILITY - special.chndtr(edge, dof, x), 1e-6, 100.0 + 10.0 * dof)
+        )
     k = free - dof + 1.0
-    edge = float(stats.f.isf(LEVEL, dof, k)) * free * dof / k
+    edge = float(special.fdtri(dof, k, 1.0 - LEVEL)) * free * dof / k
     others = np.zeros(1)
     if dof > 1:
         middles = (np.arange(_NODES) + 0.5) / _NODES
-        others = stats.f.ppf(middles, dof - 1, k + 1.0) * free * (dof - 1) / (k + 1.0)
+        others = special.fdtri(dof - 1, k + 1.0, middles) * free * (dof - 1) / (k + 1.0)
     room, unit = np.sqrt(np.maximum(edge - others, 0.0)), np.sqrt((free + others) / k)
 
     def missed(r: float) -> float:
-        inside = stats.t.cdf((room - r) / unit, k) - stats.t.cdf((-room - r) / unit, k)  # (1)
+        inside = special.stdtr(k, (room - r) / unit) - special.stdtr(k, (-room - r) / unit)  # (1)
         return float(np.mean(inside)) - (1.0 - PROBABILITY)
 
     return float(optimize.brentq(missed, 1e-6, 10.0 * (math.sqrt(edge) + 30.0 * float(unit.max())))) ** 2

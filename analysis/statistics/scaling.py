@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from mcnet_analysis.statistics.estimate import Floats
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy.special import chdtrc
 
 TRUNCATION = 0.25  # a fit whose truncation error exceeds this part of the statistical error gets one more coefficient
 _NEGLECTED = 4  # orders beyond the free ones that are kept as unknown
@@ -186,7 +186,7 @@ def _fit_order(
     chi2 = np.einsum("nw,nwv,nv->n", residual, inverse, residual)
     result.chi2[columns] = chi2 if w > k else 0.0
     result.dof[columns] = w - k
-    result.p_value[columns] = stats.chi2.sf(chi2, w - k) if w > k else np.nan
+    result.p_value[columns] = chdtrc(w - k, chi2) if w > k else np.nan
 
 
 def _neglected(first: int, m: Floats, scale: Floats, growth: Floats) -> Floats:

@@ -9,7 +9,7 @@ import numpy as np
 from mcnet_analysis.statistics.estimate import Floats
 from mcnet_analysis.statistics.power import noncentrality
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 CONDITIONAL_VARIANCE = 0.05  # a deviation that the chosen ones explain to 95 % adds noise, not information
 NETWORKS_PER_DEVIATION = 10  # a covariance from N networks judges N/10 deviations at most
@@ -136,11 +136,11 @@ def with_outliers(verdict: Verdict, z: ArrayLike, support: ArrayLike) -> Verdict
     scores, free = np.abs(np.asarray(z, dtype=np.float64)), np.asarray(support, dtype=np.float64)
     if not scores.size:
         return verdict
-    beyond = float(np.min(2.0 * stats.t.sf(scores, free))) * scores.size / OUTLIERS
+    beyond = float(np.min(2.0 * special.stdtr(free, -scores))) * scores.size / OUTLIERS
     if beyond >= (verdict.p_value / (1.0 - OUTLIERS) if verdict.dof else 1.0):
         return verdict
     dof = max(verdict.dof, 1)
-    chi2 = float(stats.chi2.isf(beyond, dof)) if beyond > 1e-290 else max(verdict.chi2, float(np.max(scores) ** 2))
+    chi2 = float(special.chdtri(dof, beyond)) if beyond > 1e-290 else max(verdict.chi2, float(np.max(scores) ** 2))
     return verdict._replace(chi2=chi2, dof=dof, p_value=beyond)
 
 
@@ -148,7 +148,7 @@ def combine(groups: Iterable[Verdict]) -> Verdict:
     """The sum of independent groups."""
     listed = list(groups)
     chi2, dof = float(sum(group.chi2 for group in listed)), sum(group.dof for group in listed)
-    p_value = float(stats.chi2.sf(chi2, dof)) if dof else float("nan")
+    p_value = float(special.chdtrc(dof, chi2)) if dof else float("nan")
     return Verdict(chi2, dof, p_value, np.empty(0, dtype=np.intp))
 
 
@@ -189,8 +189,8 @@ def pivoted_cholesky(
 def _hotelling(t2: float, p: int, nu: float) -> tuple[float, float]:
     """Chi-square with p degrees of freedom that is as probable as T^2, and that probability."""
     if not np.isfinite(nu):
-        return t2, float(stats.chi2.sf(t2, p))
-    tail = float(stats.f.sf(t2 * (nu - p + 1) / (nu * p), p, nu - p + 1))
+        return t2, float(special.chdtrc(p, t2))
+    tail = float(special.fdtrc(p, nu - p + 1, t2 * (nu - p + 1) / (nu * p)))
     if tail > 1e-290:
-        return float(stats.chi2.isf(tail, p)), tail
+        return float(special.chdtri(p, tail)), tail
     return t2 * (nu - p - 1) / nu, 0.0

@@ -7,7 +7,6 @@ from functools import lru_cache
 
 import numpy as np
 from scipy.special import logsumexp, ndtri
-from scipy.stats import qmc
 
 from mcnet.predictions.ensemble import Ensemble
 from mcnet.predictions.programs import first_rows, theory_of
@@ -99,6 +98,8 @@ def _random_entropy(strength: float, gram: bytes, tokens: int, seed: int) -> flo
     k = np.frombuffer(gram).reshape(tokens, tokens)
     values, vectors = np.linalg.eigh(k)
     root = vectors * np.sqrt(np.maximum(values, 0.0))
+    from scipy.stats import qmc  # a second of imports that few need
+
     normals = ndtri(np.clip(qmc.Sobol(tokens, seed=seed).random(POINTS), 1e-12, 1.0 - 1e-12))
     common = normals @ root.T  # of covariance K
     found = []

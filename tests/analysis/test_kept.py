@@ -126,3 +126,18 @@ def test_nothing_is_written_where_only_a_figure_is_asked_for(run: Path, tmp_path
     mcnet.report(run, out=tmp_path / "page.html")
     assert not (run / kept.NAME).exists()
     shutil.rmtree(run)
+
+
+def test_rows_of_several_kinds_come_back_in_their_order() -> None:
+    """Tables by the names of the rows, rows that occur again once; what is the same object stays it."""
+    point = {"width": 3}
+    rows = [{"a": i, "point": point} if i % 3 else {"b": 0.5 * i, "a": None, "point": {"width": i}} for i in range(12)]
+    rows += [rows[4], {}, rows[0]]
+    written = json.loads(json.dumps(kept._Writer().plain(rows)))
+    read = kept._Reader.__new__(kept._Reader)
+    read._made = []
+    found = read.value(written)
+    assert found == rows
+    assert [list(row) for row in found] == [list(row) for row in rows]
+    assert found[12] is found[4]
+    assert found[14] is found[0]

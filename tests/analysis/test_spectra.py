@@ -49,8 +49,8 @@ def scenario(**sections: dict[str, Any]) -> dict[str, Any]:
 )
 def test_distances_by_brute_force(activation: str, weights: str, sigma_w2: float, depth: int) -> None:
     law = jacobian.spectrum(activation, weights, sigma_w2, 0.0, depth, 0.3)
-    table = distance.tabulate(law)
-    assert table.partial[-1] == pytest.approx(law.mean, rel=1e-5)
+    table = distance.LawTable(law)
+    assert table.quantiles.partial[-1] == pytest.approx(law.mean, rel=1e-5)
     rng = np.random.default_rng(3)
     values = rng.choice([0.0, *rng.gamma(1.0, 1.0, 40), law.lambda_max], size=(3, 50))
     x = np.linspace(0.0, max(values.max(), law.lambda_max) * 1.01, 400001)
@@ -70,7 +70,7 @@ def test_distances_by_brute_force(activation: str, weights: str, sigma_w2: float
 
 def test_logarithmic_distance() -> None:
     law = jacobian.spectrum("linear", "gaussian", 1.0, 0.0, 1)
-    table = distance.tabulate(law)
+    table = distance.LawTable(law)
     quantiles = np.interp((np.arange(20000) + 0.5) / 20000, law.cdf(law.x), law.x)
     assert distance.w1(quantiles[None], table)[0] < 2e-3
     assert distance.w1(quantiles[None], table, logarithmic=True)[0] < 2e-3
@@ -85,7 +85,7 @@ def test_edge_amplitude_of_linear_networks(depth: int) -> None:
     """z = (1 + m)^(L+1)/m: minimum at m = 1/L, d^2 log z/d(log m)^2 = L/(L+1) there."""
     top = (depth + 1) ** (depth + 1) / depth**depth
     exact = math.sqrt(2 * (depth + 1) / depth / top) / depth / top
-    table = distance.tabulate(jacobian.spectrum("linear", "gaussian", 1.0, 0.0, depth))
+    table = distance.LawTable(jacobian.spectrum("linear", "gaussian", 1.0, 0.0, depth))
     assert edge_amplitude(table) == pytest.approx(exact, rel=1e-4)
 
 

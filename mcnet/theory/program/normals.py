@@ -15,7 +15,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
-from scipy.stats import qmc
 
 from mcnet.activations import Activation
 from mcnet.programs.names import Key
@@ -182,6 +181,8 @@ def sobol_normals(sites: int, dimensions: int, seed: int, nonlinear: int | None 
     Those beyond the first ``nonlinear`` ones enter linearly, products of four vectors to the fourth power at most: they
     take the values 0 and +-sqrt(3) of the quadrature that is exact so far, and scatter less.
     """
+    from scipy.stats import qmc  # a second of imports that few need
+
     half = qmc.Sobol(dimensions, scramble=True, rng=np.random.default_rng(seed)).random_base2(
         round(math.log2(sites // 2))
     )
