@@ -70,8 +70,11 @@ def _overlaps(xp: Any, a: Array, b: Array | None) -> Array:
     return xp.matmul(a, xp.matrix_transpose(b))
 
 
-def combined(xp: Any, coefficients: Array, rows: Array, to: Array | None = None) -> Array:
-    """Sums of rows, (N or 1, r, k), (N or 1, k, n) -> (N, r, n), in the type of the rows; added in place to ``to``."""
+def combined(xp: Any, coefficients: Array, rows: Array, to: Array | None = None, lower: bool = False) -> Array:
+    """Sums of rows, (N or 1, r, k), (N or 1, k, n) -> (N, r, n), in the type of the rows; added in place to ``to``.
+
+    ``lower``: coefficients right of the diagonal are zero.
+    """
     coefficients = xp.astype(coefficients, rows.dtype, copy=False)
     if _single(xp, rows) and max(coefficients.shape[1:]) <= FEW_ROWS:
         lead = max(coefficients.shape[0], rows.shape[0])
@@ -79,7 +82,7 @@ def combined(xp: Any, coefficients: Array, rows: Array, to: Array | None = None)
         out = np.ascontiguousarray(out)
         (flat, step), (table, other) = _flat(rows), _flat(np.ascontiguousarray(coefficients))
         sizes = (*out.shape, rows.shape[1])
-        _program("vectors").combined(out.reshape(-1), table, flat, (other, step), *sizes, to is not None)
+        _program("vectors").combined(out.reshape(-1), table, flat, (other, step), *sizes, to is not None, lower)
         return out
     if rows.shape[1] * rows.shape[2] < LARGE:
         found = xp.matmul(coefficients, rows)
@@ -89,6 +92,29 @@ def combined(xp: Any, coefficients: Array, rows: Array, to: Array | None = None)
         products = [xp.matmul(*pair) for pair in each]
         found = products[0][None, ...] if lead == 1 else xp.stack(products, axis=0)
     return found if to is None else to + found
+
+
+def cholesky(xp: Any, square: Array, size: Array, tolerance: float) -> tuple[Array, Array]:
+    """Lower Cholesky factor of (N, r, r), and the inverse of its diagonal (N, r); zero where there is no pivot.
+
+    A pivot is one above ``tolerance`` times the squared length ``size`` (N or 1, r) of the full row.
+    """
+    rest = xp.asarray(square, copy=True)
+    c, scales = xp.zeros_like(rest), xp.zeros_like(rest[:, :, 0])
+    if xp is np and rest.dtype == np.float64:
+        full = np.ascontiguousarray(np.broadcast_to(size, scales.shape))
+        _program("vectors").cholesky(c, scales, rest, full, tolerance)
+        return c, scales
+    one = xp.ones_like(rest[:, 0, 0])
+    for t in range(rest.shape[1]):
+        pivot = rest[:, t, t]
+        there = pivot > tolerance * size[:, t]
+        scale = xp.where(there, 1.0 / xp.sqrt(xp.where(there, pivot, one)), 0.0 * one)
+        c[:, t:, t] = rest[:, t:, t] * scale[:, None]
+        below = c[:, t + 1 :, t]
+        rest[:, t + 1 :, t + 1 :] -= below[:, :, None] * below[:, None, :]
+        scales[:, t] = scale
+    return c, scales
 
 
 def activated(

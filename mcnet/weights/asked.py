@@ -16,7 +16,7 @@ import numpy as np
 
 from mcnet import streams
 from mcnet.backend import Backend
-from mcnet.kernels.vectors import combined, overlaps
+from mcnet.kernels.vectors import cholesky, combined, overlaps
 from mcnet.weights.bartlett import forward_normals
 from mcnet.weights.conditioned import conditioned_matrix
 from mcnet.weights.laws import AbstractMatrix, Array, Ensemble, Layer
@@ -141,22 +141,6 @@ def factored(xp: Any, square: Array, size: Array, tolerance: float = RANK_TOLERA
     """Lower Cholesky factor of (N, r, r), and its inverse on the rows with a pivot; ``size`` (N, r): of full rows."""
     corner = Corner(xp, square, size, tolerance)
     return corner.c, corner.inverse
-
-
-def cholesky(xp: Any, square: Array, size: Array, tolerance: float) -> tuple[Array, Array]:
-    """Lower Cholesky factor of (N, r, r), and the inverse of its diagonal (N, r); zero where there is no pivot."""
-    rest = xp.asarray(square, copy=True)
-    c, scales = xp.zeros_like(rest), xp.zeros_like(rest[:, :, 0])
-    one = xp.ones_like(rest[:, 0, 0])
-    for t in range(rest.shape[1]):
-        pivot = rest[:, t, t]
-        there = pivot > tolerance * size[:, t]
-        scale = xp.where(there, 1.0 / xp.sqrt(xp.where(there, pivot, one)), 0.0 * one)
-        c[:, t:, t] = rest[:, t:, t] * scale[:, None]
-        below = c[:, t + 1 :, t]
-        rest[:, t + 1 :, t + 1 :] -= below[:, :, None] * below[:, None, :]
-        scales[:, t] = scale
-    return c, scales
 
 
 def _inverted(xp: Any, c: Array, scales: Array) -> Array:
@@ -297,7 +281,7 @@ class AskedGaussian:
             fresh = other.added(fresh, xp.matmul(told - surplus, self._back_factor.inverse))
             self._settle(told, 1)
         fresh = self._used(corner.c, fresh)
-        answer = combined(xp, corner.c, fresh)
+        answer = combined(xp, corner.c, fresh, lower=True)
         if known:
             answer = self._answers.added(answer, below)
         own.add(x)
@@ -336,7 +320,7 @@ class AskedGaussian:
             bias = bias + shift * xp.vecdot(coefficients, self._constants)
             self._settle(xp.matrix_transpose(told), 2)
         fresh = self._used(corner.c, fresh)
-        answer = combined(xp, corner.c * deviation, fresh)
+        answer = combined(xp, corner.c * deviation, fresh, lower=True)
         if known:
             answer = self._back_answers.added(answer, below * deviation)
         own.add(d)

@@ -101,3 +101,27 @@ def test_other_arrays() -> None:
         ours, theirs = vectors.through_slope(xp, place(a), place(y)), vectors.through_slope(np, a, y)
         np.testing.assert_allclose(fetch(ours), theirs, atol=1e-5)
         assert vectors.activated(xp, activations.get("tanh"), place(a), True) is None
+
+
+def test_sums_of_the_rows_above() -> None:
+    """Coefficients right of the diagonal are not looked at: the same sums, to the bit."""
+    table, b = np.tril(RNG.normal(size=(3, 5, 5))), rows(3, 5, 77, np.float32)
+    assert np.array_equal(vectors.combined(np, table, b, lower=True), vectors.combined(np, table, b))
+
+
+def test_factors_are_those_of_other_arrays() -> None:
+    """The compiled one and the plain one, to the bit; a dependent row has no pivot, close ones have."""
+    q = RNG.normal(size=(4, 6, 9))
+    q[1, 3] = q[1, 0] - 2 * q[1, 2]
+    q[2, 5] = q[2, 4] + 1e-4 * q[2, 5]
+    square = q @ q.swapaxes(1, 2)
+    size = np.diagonal(square, 0, 1, 2)
+    ours = vectors.cholesky(np, square, size, 1e-11)
+    theirs = vectors.cholesky(STRICT.xp, STRICT.place(square), STRICT.place(size.copy()), 1e-11)
+    for a, b in zip(ours, theirs, strict=True):
+        assert np.array_equal(np.tril(a) if a.ndim == 3 else a, fetch(b))
+    np.testing.assert_allclose(ours[0] @ ours[0].swapaxes(1, 2), square, atol=1e-12)
+    assert np.argwhere(ours[1] == 0.0).tolist() == [[1, 3]]
+    shared = vectors.cholesky(np, square, size[:1], 1e-11)
+    np.testing.assert_array_equal(shared[0][0], ours[0][0])
+    np.testing.assert_array_equal(shared[0][3], ours[0][3])

@@ -1,4 +1,4 @@
-"""Program: products and sums of rows of float32 vectors, network by network; products are summed in float64."""
+"""Program: products and sums of rows of float32 vectors, network by network; products and factors are float64."""
 
 from __future__ import annotations
 
@@ -128,12 +128,17 @@ def combined(
     size: int,
     count: int,
     add: bool,
+    lower: bool,
 ) -> None:
-    """Put or add to ``out`` (networks, wanted, size) sums of ``count`` rows; flat arrays, networks ``steps`` apart."""
+    """Put or add to ``out`` (networks, wanted, size) sums of ``count`` rows; flat arrays, networks ``steps`` apart.
+
+    ``lower``: row r is a sum of the first r + 1 alone, the other coefficients being zero.
+    """
     for n in range(networks):
         for r in range(wanted):
             entry = n * steps[0] + r * count
-            _row(out, (n * wanted + r) * size, table, entry, rows, n * steps[1], count, size, add)
+            some = min(r + 1, count) if lower else count
+            _row(out, (n * wanted + r) * size, table, entry, rows, n * steps[1], some, size, add)
 
 
 @compiled
@@ -169,3 +174,31 @@ def through_slope(
                         x += (slope[p + line + i] - slope[p + i]) * y[there + i]
                     out[here + line + i] = x
                     i += 1
+
+
+@compiled
+def cholesky(
+    c: NDArray[np.float64],
+    scales: NDArray[np.float64],
+    rest: NDArray[np.float64],
+    size: NDArray[np.float64],
+    tolerance: float,
+) -> None:
+    """Lower factors (N, r, r) and inverse diagonals (N, r) of ``rest``, which is used up; ``c``, ``scales`` begin as 0.
+
+    A pivot that is not above ``tolerance`` times ``size`` (N, r) is none. Every operation is rounded by itself, in the
+    order of the plain function: the numbers are the same to the bit.
+    """
+    networks, rows, _ = rest.shape
+    for n in range(networks):
+        for t in range(rows):
+            pivot = rest[n, t, t]
+            if not pivot > tolerance * size[n, t]:
+                continue
+            scale = 1.0 / np.sqrt(pivot)
+            scales[n, t] = scale
+            for i in range(t, rows):
+                c[n, i, t] = rest[n, i, t] * scale
+            for i in range(t + 1, rows):
+                for j in range(t + 1, i + 1):
+                    rest[n, i, j] = rest[n, i, j] - c[n, i, t] * c[n, j, t]
