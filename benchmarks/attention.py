@@ -96,7 +96,7 @@ def line(program: Any, width: int) -> str:
 def main() -> None:
     widths = [int(text) for text in sys.argv[1:] if text != "--quick"] or [16, 64, 256, 1024]
     print("CPU time of a network in microseconds\n")
-    print("| | n = M | networks at once | built | asked unit by unit | asked | floor | built / asked | asked / floor |")
+    print("| | n = M | networks at once | built | asked, all units | asked | floor | built / asked | asked / floor |")
     print("|---|---|---|---|---|---|---|---|---|")
     for program in (attention, block):
         for width in widths:
