@@ -25,6 +25,7 @@ CASES = [
     zoo.shipped("convolution", positions=[3, 3], depth=1),
     zoo.shipped("convolution", positions=3, weights="delta-orthogonal", depth=2),
     zoo.shipped("convolution", positions=4, weights="orthogonal", depth=1),  # 8 questions of a matrix of 6 units
+    zoo.shipped("convolution", positions=3, weights="orthogonal", depth=1, inputs=1, outputs=2),  # 3 questions
     zoo.shipped("convolution", positions=[3, 3], weights="orthogonal", pooling="flat", depth=1, inputs=1),
     zoo.shipped("recurrent"),
     zoo.shipped("recurrent", leak=0.5, sequence="constant", sigma_u2=0.5),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -266,6 +267,7 @@ class Plan:
         self._sites[backward] = sites
         with threadpool_limits(1):  # many small products: threads of BLAS would wait for each other
             self._runs[backward] = self._split(backward) or self._together(backward)
+        gc.collect()  # vectors and their interpreter refer to each other: hundreds of MB would wait
 
     def sees_level(self) -> bool:
         """Whether Gram matrices of vectors or questions tell an input that is 1 at every unit from one that is -1."""
