@@ -16,7 +16,8 @@ TERMS = {
     "law": "Activation, weights, variances and depth: what all widths of a family share.",
     "of": "The input, or the pair of inputs, of which the value is.",
     "statistic": "mean and var: over networks, at one width. a1, v1: coefficients of 1/M of the mean and "
-    "of the variance, fitted over the widths. limit: the mean at M → ∞.",
+    "of the variance, fitted over the widths. limit: the mean at M → ∞. Delta(0), C(tau)/C(0): of the stationary chaos "
+    "of recurrent networks, at M → ∞.",
     "a1": "Coefficient of 1/M in the mean over networks.",
     "v1": "Coefficient of 1/M in the variance over networks.",
     "limit": "The value at infinite width.",

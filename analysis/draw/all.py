@@ -21,10 +21,12 @@ from mcnet_analysis.draw.spectra import against_depth, histograms
 from mcnet_analysis.draw.spectra_scaling import distances, edges, plane
 from mcnet_analysis.draw.style import Drawing
 from mcnet_analysis.draw.tangent import kernel_coefficients, spread_against_depth
+from mcnet_analysis.draw.two_time import two_times
 from mcnet_analysis.draw.width import approaches
 from mcnet_analysis.judge.family import Judged
 from mcnet_analysis.judge.spectra import FamilySpectra
 from mcnet_analysis.judge.training import Trained
+from mcnet_analysis.predict.dynamics import TIMES
 from mcnet_analysis.sampling import Sampling
 
 
@@ -54,6 +56,7 @@ def drawings(
         degeneracy(families),
         bounds(families),
         autocorrelations(families),
+        two_times(families),
         lyapunov(families),
         *_against_depth(families),
         gradient_norms(families),
@@ -71,6 +74,7 @@ _OTHERWISE = {
     "autocorrelation",
     "autocorrelation_hat",
     *(f"lyapunov{end}" for end in ("", "_2", "_3", "_4")),
+    *(f"two_time{hat}_{time}" for hat in ("", "_hat") for time in TIMES),
 }
 """Observables with layers that have a figure of their own."""
 

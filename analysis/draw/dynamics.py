@@ -28,6 +28,7 @@ from mcnet_analysis.draw.style import (
     some,
 )
 from mcnet_analysis.judge.family import Judged
+from mcnet_analysis.predict.stationary import stationary as stationary_state
 from mcnet_analysis.statistics.estimate import Floats
 
 from mcnet.theory import recurrent
@@ -58,9 +59,9 @@ def autocorrelations(families: Sequence[Judged]) -> Drawing | None:
     caption = (
         "Overlap per unit of the state at the last time with earlier ones, mean over networks (markers, standard "
         "errors), and the limit of infinite width of the same steps (line). Time is counted in units of the leak. "
-        "Dashed: the stationary chaotic state of dx/dt = -x + J φ(x) (Sompolinsky, Crisanti, Sommers 1988), which the "
-        "line approaches as leak → 0 at long times. Below: distance of the means from the line in standard errors; "
-        "what is of order 1/M is part of it, and shows at small widths."
+        "Dashed: the stationary chaotic state by its own equation, that of Sompolinsky, Crisanti, Sommers 1988 in "
+        "steps of leak/√(1 − leak), which the line approaches at long times. Below: distance of the means from the "
+        "line in standard errors; what is of order 1/M is part of it, and shows at small widths."
     ) + selection(len(chosen), len(known), "laws")
     return Drawing("autocorrelation", figure, "Autocorrelation against the time lag", caption)
 
@@ -76,7 +77,7 @@ def _panel(top: Axes, bottom: Axes, judged: Judged) -> None:
     lag = leak * (found.layers[-1] - found.layers)
     stationary = _stationary(judged, lag)
     if stationary is not None:
-        top.plot(lag, stationary, "--", color=PALETTE[1], lw=1.2, zorder=1, label="stationary, leak → 0")
+        top.plot(lag, stationary, "--", color=PALETTE[1], lw=1.2, zorder=4, label="stationary state")
     if finite(found.limit):
         top.plot(lag, found.limit, color=INK, zorder=2, label=r"theory, $M\to\infty$")
     shown = some(range(len(judged.family.settings)), WIDTHS)
@@ -99,9 +100,11 @@ def _dots(found: Series) -> list[int]:
 
 
 def _stationary(judged: Judged, lag: Floats) -> Floats | None:
-    """The stationary autocovariance, where networks of this law approach it."""
-    state = _state(judged)
-    return None if state is None else np.asarray(state.autocovariance(lag))
+    """The stationary autocovariance at the lags T - l, where networks of this law approach it."""
+    found = stationary_state(judged.family.first)
+    if found is None:
+        return None
+    return np.asarray(found.overlap[np.round(lag / found.leak).astype(int)])
 
 
 def _state(judged: Judged) -> Continuous | None:

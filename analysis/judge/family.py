@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from mcnet_analysis import study
-from mcnet_analysis.judge import cumulants
+from mcnet_analysis.judge import cumulants, stationary
 from mcnet_analysis.judge.coefficients import fit_family
 from mcnet_analysis.judge.fisher import Spectra, spectra
 from mcnet_analysis.judge.power import Information
@@ -106,6 +106,8 @@ def judge_family(tree: xarray.DataTree, family: Family, theory: Theory) -> Judge
     missing: dict[str, int] = {}
     rows = _point_rows(family, table, of_table, of_theory, scales, missing)
     rows += cumulants.rows(tree, family, theory, missing)
+    chaos = stationary.compared(tree, family, theory)
+    rows += chaos.rows
     fitted = fit_family(family, table, of_table, of_theory, scales)
     for what, number in fitted.missing.items():
         count(missing, what, number)
@@ -119,7 +121,7 @@ def judge_family(tree: xarray.DataTree, family: Family, theory: Theory) -> Judge
         verdict=fitted.verdict,
         missing=missing,
         information=fitted.information,
-        notes=_notes(family, columns, measured, theory),
+        notes=[*_notes(family, columns, measured, theory), *chaos.notes],
         fisher=spectra(tree, family, columns, predictions),
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from mcnet_analysis.predict.prediction import ExactMoments, Observable, curve
 from mcnet_analysis.study import Column, Setting
 
+from mcnet.predictions.dynamics import TIMES as TIMES
 from mcnet.theory.exact import linear_lyapunov
 
 
@@ -48,9 +49,25 @@ def _exponent(number: int) -> Observable:
     )  # fmt: skip
 
 
+def _at_time(column: Column, limits: Mapping[Column, float]) -> float:
+    """The squared length at the time that is fixed: an overlap may vanish, and fluctuates no less for it."""
+    time = int(column.observable.rsplit("_", 1)[1])
+    return abs(limits.get(column._replace(layer=time), limits[column]))
+
+
+def _two_time(letter: str, time: int) -> Observable:
+    hat, symbol = ("_hat", r"\hat C") if letter == "h" else ("", "C")
+    name = f"two_time{hat}_{time}"
+    return Observable(
+        name, "dynamics", 1, rf"{symbol}_{{{time},\,s}}", _at_time, curve(name), variable=f"two_time{hat}",
+        at=(("time", time),),
+    )  # fmt: skip
+
+
 DYNAMICS = (
     Observable("autocorrelation", "dynamics", 1, r"C", _length, curve("autocorrelation")),
     Observable("autocorrelation_hat", "dynamics", 1, r"\hat C", _length, curve("autocorrelation_hat")),
+    *(_two_time(letter, time) for time in TIMES for letter in ("u", "h")),
     *(_exponent(number) for number in range(1, EXPONENTS + 1)),
 )
-"""Of recurrent networks: autocorrelations, Lyapunov exponents."""
+"""Of networks in time: autocorrelations, overlaps of two times, Lyapunov exponents."""

@@ -21,20 +21,27 @@ from mcnet.theory.program import Population, limit
 WHY_NO_TERMS = "overlaps between layers have no 1/M theory"
 
 
-def with_last(letter: str) -> Predictor:
-    """a^L . a^l / M of the layers l = 0..L, L the depth."""
+TIMES = tuple(2**k for k in range(8))
+"""Layers t whose overlaps C(t, s) with all others are predicted, and analysed, where all were measured."""
+
+
+def with_layer(letter: str, time: int | None = None) -> Predictor:
+    """a^t . a^l / M of the layers l = 0..L; t the depth L by default."""
 
     def predictor(ensemble: Ensemble, inputs: tuple[int, ...]) -> Curve:
         found, at, depth = theory_of(ensemble, inputs).limit, first_rows(ensemble, inputs)[0], ensemble.point.depth
         if found is None:
             raise Unknown("overlaps between layers are those of the limit, which this program does not have")
+        fixed = (letter, depth if time is None else time)
+        if fixed not in found.seen:
+            raise Unknown(f"layer {fixed[1]} is not seen")
         limits, errors = np.full((2, depth + 1), np.nan)
-        last = found.gram((letter, depth)).shape
+        shape = found.gram(fixed).shape
         for layer in range(depth + 1):
             name = (letter, layer)
-            if name in found.seen and found.gram(name).shape == last:
-                limits[layer] = found.gram((letter, depth), name)[at, at]
-                errors[layer] = found.error((letter, depth), other=name)[at, at]
+            if name in found.seen and found.gram(name).shape == shape:
+                limits[layer] = found.gram(fixed, name)[at, at]
+                errors[layer] = found.error(fixed, other=name)[at, at]
         sampled = bool(np.nanmax(errors) > 0.0)
         nothing = np.zeros_like(errors)
         return curve(limits, why_not=WHY_NO_TERMS)._replace(errors=(errors, nothing, nothing) if sampled else None)
@@ -84,5 +91,8 @@ def _mean_square(point: Point, gram: bytes, steps: int) -> float:
 
 for _name in ("lyapunov", *(f"lyapunov_{number}" for number in range(2, 5))):
     register(_name, lyapunov)
-register("autocorrelation", with_last("u"))
-register("autocorrelation_hat", with_last("h"))
+register("autocorrelation", with_layer("u"))
+register("autocorrelation_hat", with_layer("h"))
+for _time in TIMES:
+    register(f"two_time_{_time}", with_layer("u", _time))
+    register(f"two_time_hat_{_time}", with_layer("h", _time))

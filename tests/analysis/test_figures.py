@@ -85,6 +85,7 @@ TINY: dict[str, tuple[str, ...]] = {
     "universality": (
         *("network.depth=1", "sweep.width=[16, 32]", "sampling.networks=100", "analyze.theory=['mean-field']"),
     ),
+    "two_times": ("network.depth=4", "sweep.width=[16, 32]", "sampling.networks=100"),
     "wide": ("network.width=2000", "sampling.networks=16"),
 }  # fmt: skip
 
