@@ -10,14 +10,17 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mcnet import architectures
 from mcnet.point import Point
 from mcnet.predictions.ensemble import Ensemble
+from mcnet.predictions.jacobian import gated_steps
 from mcnet.predictions.programs import WIDTH, first_rows, theory_of
 from mcnet.predictions.registry import Curve, Predictor, Unknown, curve, register
 from mcnet.theory.program import Population, limit
 
+GATED = ("minimal-rnn", "gru")
 WHY_NO_TERMS = "overlaps between layers have no 1/M theory"
 
 
@@ -53,7 +56,7 @@ def lyapunov(ensemble: Ensemble, inputs: tuple[int, ...]) -> Curve:
     """(1/l) ln(|dh^l/dx|/|v|) for a random direction v: (1/2l) ln of the mean square of the singular values.
 
     At infinite width all of finitely many directions grow alike, at fixed l. Of each l the program is interpreted with
-    so many steps, a probe at its h^l.
+    so many steps, a probe at its h^l; untied gated networks have the product of the first moments of their steps.
     """
     point, program = ensemble.point, ensemble.program
     if program.rows > 1 or program.count.mixes_inputs:
@@ -61,10 +64,23 @@ def lyapunov(ensemble: Ensemble, inputs: tuple[int, ...]) -> Curve:
     if point.inputs.dimension != point.width:
         raise Unknown("the growth of changes is predicted for inputs.dimension = width")
     limits = np.full(point.depth + 1, np.nan)
+    if point.architecture in GATED:
+        limits[1:] = _through_gates(ensemble)
+        return curve(limits, why_not="Lyapunov exponents have no 1/M theory")
     for steps in range(1, point.depth + 1):
         square = _mean_square(point, ensemble.gram[:1, :1].tobytes(), steps)
         limits[steps] = 0.5 * np.log(square) / steps if square > 0.0 else np.nan
     return curve(limits, why_not="Lyapunov exponents have no 1/M theory")
+
+
+def _through_gates(ensemble: Ensemble) -> NDArray[np.float64]:
+    """Of the steps 1..depth: with new matrices at every step mean squares multiply."""
+    try:
+        steps = gated_steps(ensemble)
+    except Unknown as error:
+        raise Unknown(f"the growth of changes through these gates is only measured: {error}") from error
+    logs = np.cumsum(np.log([each.mean for each in steps]))
+    return np.asarray(0.5 * logs / np.arange(1, len(steps) + 1))
 
 
 @lru_cache(maxsize=1024)

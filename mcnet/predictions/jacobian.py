@@ -90,7 +90,7 @@ def _residual(ensemble: Ensemble) -> list[Moments]:
     return [residual.block_moments(block, float(q), weights) for q in path.q]
 
 
-def _gated(ensemble: Ensemble) -> list[Moments]:
+def gated_steps(ensemble: Ensemble) -> list[Moments]:
     """Closed forms of networks with new matrices and a new entry of the sequence at every step."""
     point, p = ensemble.point, ensemble.program.parameters
     if _weights(ensemble) != "gaussian":
@@ -117,8 +117,8 @@ _BLOCKS: dict[str, Callable[[Ensemble], list[Moments]]] = {
     "convolution": _convolution,
     "recurrent": _recurrent,
     "residual": _residual,
-    "minimal-rnn": _gated,
-    "gru": _gated,
+    "minimal-rnn": gated_steps,
+    "gru": gated_steps,
 }
 
 
