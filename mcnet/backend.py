@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import importlib
 import os
@@ -22,8 +23,11 @@ from mcnet.streams import STREAM_VERSION
 CPU_MEMORY = 1 << 28
 """Bytes of working memory of a sub-batch on the CPU (one network may take more)."""
 
-KEPT_MEMORY = 31 << 20
-"""Bytes of an array that is made and freed once, the largest that the C library lets grow what it keeps (32 MB)."""
+KEPT_MEMORY = 4 * CPU_MEMORY
+"""Bytes of freed memory that the process keeps on the CPU, for the next sub-batch."""
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _LARGEST_IN_HEAP = -1, -3, 1 << 25
+"""Of ``mallopt`` in malloc.h: what is kept, and from which size on an array has pages of its own (at most 32 MB)."""
 
 GPU_SHARE = 0.5
 """Share of the free memory of a GPU that a sub-batch is meant to take; estimates are good to a factor of two."""
@@ -112,10 +116,12 @@ def get_backend(device: str = "auto") -> Backend:
 def _keep_freed_memory() -> None:
     """Let freed arrays be used again: pages fresh from the system cost more than a pass over them.
 
-    The C library of GNU gives free memory back beyond twice the size of the largest array that it has seen freed, so
-    one that is never written to is freed first; elsewhere this does nothing.
+    A setting of the C library of GNU, which otherwise returns what is free to the system at once; others have none.
     """
-    np.empty(KEPT_MEMORY, np.uint8)
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        settings = ctypes.CDLL(None)
+        settings.mallopt(_TRIM_THRESHOLD, KEPT_MEMORY)
+        settings.mallopt(_MMAP_THRESHOLD, _LARGEST_IN_HEAP)
 
 
 def cuda_devices() -> int:

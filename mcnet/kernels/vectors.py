@@ -40,7 +40,7 @@ def overlaps(xp: Any, a: Array, b: Array) -> Array:
     if _single(xp, a) and _single(xp, b) and min(a.shape[1], b.shape[1]) <= FEW_ROWS:
         out = np.zeros((max(a.shape[0], b.shape[0]), a.shape[1], b.shape[1]))
         if a.size and b.size:
-            (first, step), (second, other) = _flat(a), _flat(b)
+            (first, step), (second, other) = in_line(a), in_line(b)
             _program("vectors").overlaps(out, first, second, (step, other), a.shape[2], a is b)
         return out
     return _in_parts(xp, a, b)
@@ -80,7 +80,7 @@ def combined(xp: Any, coefficients: Array, rows: Array, to: Array | None = None,
         lead = max(coefficients.shape[0], rows.shape[0])
         out = np.empty((lead, coefficients.shape[1], rows.shape[2]), np.float32) if to is None else to
         out = np.ascontiguousarray(out)
-        (flat, step), (table, other) = _flat(rows), _flat(np.ascontiguousarray(coefficients))
+        (flat, step), (table, other) = in_line(rows), in_line(np.ascontiguousarray(coefficients))
         sizes = (*out.shape, rows.shape[1])
         _program("vectors").combined(out.reshape(-1), table, flat, (other, step), *sizes, to is not None, lower)
         return out
@@ -170,7 +170,7 @@ def _layer(activation: Activation) -> Any:
     return program("layer", activation)
 
 
-def _flat(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
+def in_line(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
     """Rows (N or 1, r, n) as one line of memory, and how far networks lie apart in it; 0 where there is one."""
     networks, count, size = rows.shape
     if rows.flags.c_contiguous:

@@ -38,8 +38,9 @@ from mcnet.programs.questions import Question
 from mcnet.programs.tape import Operations, Step, Vector
 from mcnet.programs.trace import Trace
 from mcnet.programs.vocabulary import AbstractInterpreter, Asked, Axes, Matrix, joint_axes
-from mcnet.weights.asked import AskedGaussian, Square, asked_matrix
+from mcnet.weights.asked import AskedGaussian, asked_matrix
 from mcnet.weights.explicit import ExplicitMatrix
+from mcnet.weights.factors import Square
 from mcnet.weights.laws import CONDITIONED_LAWS, AbstractMatrix, Ensemble, Layer
 
 Array = Any
@@ -156,6 +157,7 @@ def run(
     counted.check_output(w, output)
     if ("h", 0) not in w.seen:
         w.see_as(("h", 0), start, x)
+    w.finish()
     return Trace(ensemble, plan, w, output)
 
 
@@ -199,6 +201,12 @@ class Sampled(AbstractInterpreter):
         self._operations = Operations(self.backend, plan.mixes_inputs, settings.one_functional)
         self._products: tuple[Vector, Square] | None = None
         self._parts = settings.sampler == "conditioned" and not settings.backward and not matrices
+
+    def finish(self) -> None:
+        """Let vectors forget the interpreter: without cycles all is freed with the trace, at once."""
+        for v in self.tape:
+            del v.interpreter
+        self._products = None
 
     def input(self, x: Array, axes: Axes) -> Vector:
         """The input vector."""
@@ -326,7 +334,8 @@ class Sampled(AbstractInterpreter):
         return matrix
 
     def _ask(self, key: Key, asked: Asked, v: Any) -> Vector:
-        xp, matrix, law = self.backend.xp, self._matrix(key), self.laws.of(key)
+        backend, matrix, law = self.backend, self._matrix(key), self.laws.of(key)
+        xp = backend.xp
         lead, inputs, sites, units = v.made.shape
         constants = self.constants(v.axes)
         if isinstance(v.made, Windows) and isinstance(matrix, ExplicitMatrix):
@@ -353,7 +362,7 @@ class Sampled(AbstractInterpreter):
             (t,) = tangents
             networks, directions, inputs, sites, units = t.shape
             flat = xp.reshape(t, (networks, directions * inputs * sites, units))
-            u = matrix.apply(flat, self.backend.place(np.zeros(flat.shape[1])))
+            u = matrix.apply(flat, backend.place(np.zeros(flat.shape[1])))
             return xp.reshape(u, (u.shape[0], directions, inputs, sites, u.shape[2]))
 
         made = self._made(Step(answer, pull, push), v.axes, (v,), units=int(asked.units))

@@ -10,19 +10,19 @@ as dimensions, and the basis is all but singular, vectors are float64 inside.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from mcnet import streams
-from mcnet.backend import Backend
-from mcnet.kernels.vectors import cholesky, combined, overlaps
+from mcnet.kernels import asking
+from mcnet.kernels.vectors import combined, overlaps
 from mcnet.weights.bartlett import forward_normals
 from mcnet.weights.conditioned import conditioned_matrix
+from mcnet.weights.factors import RANK_TOLERANCE, Corner, Factor, Square
 from mcnet.weights.laws import AbstractMatrix, Array, Ensemble, Layer
-
-RANK_TOLERANCE = 1e-11
-"""A pivot below this share of a question's squared length is zero: what is left of a float32 vector inside a span."""
 
 
 def asked_matrix(layer: Layer, ensemble: Ensemble, forward: int = 0, backward: int = 0) -> AbstractMatrix:
@@ -40,130 +40,6 @@ def asked_matrix(layer: Layer, ensemble: Ensemble, forward: int = 0, backward: i
     return conditioned_matrix(layer, ensemble)
 
 
-class Square:
-    """Products of the rows of one block of questions; the factors of several matrices that begin with it are one.
-
-    Parameters
-    ----------
-    backend : Backend
-    products : Array, shape (N or 1, r, r), float64
-    """
-
-    def __init__(self, backend: Backend, products: Array) -> None:
-        self._xp, self.products = backend.xp, products
-        self._corners: dict[tuple[float, float], Corner] = {}
-
-    def corner(self, scale: float, bias: float, constants: Array) -> Corner:
-        """Of scale x.x + bias c c^T."""
-        known = self._corners.get((scale, bias))
-        if known is None:
-            square = scale * self.products + bias * (constants[:, None] * constants[None, :])
-            known = self._corners[scale, bias] = Corner(self._xp, square, self._xp.linalg.diagonal(square))
-        return known
-
-
-class Corner:
-    """Lower Cholesky factor of products, rows inside the span before without pivot, and its inverse where it is needed.
-
-    Parameters
-    ----------
-    xp : namespace
-    square : Array, shape (N, r, r)
-        Products of what is left of the rows.
-    size : Array, shape (N, r)
-        Their squared lengths before anything was taken away.
-    tolerance : float
-        See :data:`RANK_TOLERANCE`.
-    """
-
-    def __init__(self, xp: Any, square: Array, size: Array, tolerance: float = RANK_TOLERANCE) -> None:
-        self._xp = xp
-        self.c, self._scales = cholesky(xp, square, size, tolerance)
-        self._inverse: Array = None
-
-    @property
-    def inverse(self) -> Array:
-        """C^-1 on the rows with a pivot, zero elsewhere: (N, r, r)."""
-        if self._inverse is None:
-            self._inverse = _inverted(self._xp, self.c, self._scales)
-        return self._inverse
-
-
-class Factor:
-    """Q Q^T = C C^T of questions that come one block after the other; rows inside the span before have no pivot."""
-
-    def __init__(self, backend: Backend) -> None:
-        self._xp = backend.xp
-        self._first: Corner | None = None
-        self._inverse: Array = None
-
-    @property
-    def inverse(self) -> Array:
-        """C^-1 on the rows with a pivot (zero elsewhere), (N or 1, k, k), float64."""
-        if self._inverse is None:
-            assert self._first is not None
-            self._inverse = self._first.inverse
-        return self._inverse
-
-    def begin(self, corner: Corner) -> None:
-        """The first questions."""
-        self._first = corner
-
-    def grow(self, before: Array, square: Array) -> tuple[Array, Corner]:
-        """Add r questions.
-
-        Parameters
-        ----------
-        before : Array, shape (N or 1, r, k)
-            Their products with the questions before.
-        square : Array, shape (N or 1, r, r)
-            Their products with each other.
-
-        Returns
-        -------
-        tuple of Array and Corner
-            The new rows of C: (N, r, k) and the square beside them.
-        """
-        xp = self._xp
-        if not before.shape[2]:
-            self.begin(Corner(xp, square, xp.linalg.diagonal(square)))
-            assert self._first is not None
-            return before, self._first
-        below = xp.matmul(before, xp.matrix_transpose(self.inverse))
-        rest = square - xp.matmul(below, xp.matrix_transpose(below))
-        corner = Corner(xp, rest, xp.linalg.diagonal(square))
-        down = -xp.matmul(corner.inverse, xp.matmul(below, self.inverse))
-        self._inverse = _joined(xp, self.inverse, down, corner.inverse)
-        return below, corner
-
-
-def factored(xp: Any, square: Array, size: Array, tolerance: float = RANK_TOLERANCE) -> tuple[Array, Array]:
-    """Lower Cholesky factor of (N, r, r), and its inverse on the rows with a pivot; ``size`` (N, r): of full rows."""
-    corner = Corner(xp, square, size, tolerance)
-    return corner.c, corner.inverse
-
-
-def _inverted(xp: Any, c: Array, scales: Array) -> Array:
-    """Row t of the inverse: (e_t - sum_s c_ts row_s) / c_tt."""
-    inverse = xp.zeros_like(c)
-    for t in range(c.shape[1]):
-        inverse[:, t, t] = scales[:, t]
-        if t:
-            before = xp.matmul(c[:, t : t + 1, :t], inverse[:, :t, :t])
-            inverse[:, t, :t] = -scales[:, t][:, None] * before[:, 0, :]
-    return inverse
-
-
-def _joined(xp: Any, corner: Array, below: Array, square: Array) -> Array:
-    """[[corner, 0], [below, square]]."""
-    if not corner.shape[1]:
-        return square
-    lead = max(corner.shape[0], below.shape[0], square.shape[0])
-    corner, below, square = (xp.broadcast_to(part, (lead, *part.shape[1:])) for part in (corner, below, square))
-    zero = xp.zeros_like(xp.matrix_transpose(below))
-    return xp.concat([xp.concat([corner, zero], axis=2), xp.concat([below, square], axis=2)], axis=1)
-
-
 class Rows:
     """Vectors that are added block by block, each block a set of rows.
 
@@ -179,12 +55,14 @@ class Rows:
     def __init__(self, ensemble: Ensemble, expected: int) -> None:
         self._xp, self._networks, self._expected = ensemble.backend.xp, ensemble.count, expected
         self._block: Array | None = None
+        self._later: Callable[[], Array] | None = None
         self._own = False
         self.count = 0
 
     def add(self, rows: Array) -> None:
         """Add rows (N or 1, r, n)."""
         count = self.count + rows.shape[1]
+        self._make()
         if self._block is None and count >= self._expected:
             self._block = rows
         else:
@@ -192,6 +70,15 @@ class Rows:
             assert self._block is not None
             self._block[:, self.count : count, :] = rows
         self.count = count
+
+    def add_later(self, count: int, make: Callable[[], Array]) -> None:
+        """Add the first rows: they are made if ever they are read."""
+        assert not self.count
+        self._later, self.count = make, count
+
+    def _make(self) -> None:
+        if self._later is not None:
+            self._block, self._later = self._later(), None
 
     def _reserve(self, count: int, like: Array) -> None:
         if self._block is not None and self._own and self._block.shape[1] >= count:
@@ -208,6 +95,7 @@ class Rows:
     @property
     def rows(self) -> Array:
         """All of them, (N or 1, count, n)."""
+        self._make()
         assert self._block is not None
         return self._block[:, : self.count, :]
 
@@ -237,7 +125,7 @@ class AskedGaussian:
     """
 
     def __init__(self, layer: Layer, ensemble: Ensemble, forward: int, backward: int) -> None:
-        self._layer, self._ensemble = layer, ensemble
+        self._layer, self._ensemble, self._expected = layer, ensemble, (forward, backward)
         self._xp = ensemble.backend.xp
         few = max(forward, backward) < min(layer.inputs, layer.rows)
         self._dtype = ensemble.dtype if few else self._xp.float64
@@ -269,8 +157,10 @@ class AskedGaussian:
             corner = square.corner(scale, bias, constants)
             self._factor.begin(corner)
             below = corner.c[:, :, :0]
-        fresh = forward_normals(layer, self._ensemble, known, x.shape[1], self._dtype)
         other = self._back_questions
+        if not known and not other.count and not layer.turned and asking.fits(xp, x, layer.units):
+            return self._first_from_the_right(x, constants, corner.c)
+        fresh = forward_normals(layer, self._ensemble, known, x.shape[1], self._dtype)
         if other.count:
             asked = math.sqrt(scale) * overlaps(xp, x, self._back_answers.rows)
             asked = asked + math.sqrt(bias) * (constants[:, None] * self._back_bias[:, None, :])
@@ -284,29 +174,40 @@ class AskedGaussian:
         answer = combined(xp, corner.c, fresh, lower=True)
         if known:
             answer = self._answers.added(answer, below)
-        own.add(x)
-        self._constants = xp.concat([self._constants, constants])
         self._answers.add(fresh)
-        return xp.astype(answer, self._ensemble.dtype, copy=False)
+        return self._answered(x, constants, answer)
+
+    def _first_from_the_right(self, x: Array, constants: Array, c: Array) -> Array:
+        """The answer in one pass, where nothing was asked before."""
+        answered = partial(asking.forward, c, self._layer.units, self._place)
+        last = self._expected == (x.shape[1], 0)  # nobody will read what the answer was made of
+        answer, fresh = answered(keep=not last)
+        if last:
+            self._answers.add_later(x.shape[1], lambda: answered(keep=True)[1])
+        else:
+            self._answers.add(fresh)
+        return self._answered(x, constants, answer)
+
+    def _answered(self, x: Array, constants: Array, answer: Array) -> Array:
+        """The answer, noted with its question."""
+        self._questions.add(x)
+        self._constants = self._xp.concat([self._constants, constants])
+        return self._xp.astype(answer, self._ensemble.dtype, copy=False)
 
     def apply_transpose(self, d: Array) -> Array:
         """W^T d; see :class:`mcnet.weights.laws.AbstractMatrix`."""
         xp, layer, own = self._xp, self._layer, self._back_questions
         d = xp.astype(d, self._dtype, copy=False)
         known = own.count
+        if not known and self._questions.count and self._fit(d):
+            return self._first_from_the_left(d)
         square = overlaps(xp, d, d)
         before = overlaps(xp, d, own.rows) if known else xp.zeros_like(square[:, :, :0])
         below, corner = self._back_factor.grow(before, square)
         fresh = self._ensemble.normals(
             streams.BACKWARD, layer.index, d.shape[1], layer.inputs, dtype=self._dtype, first=(known, 0)
         )
-        extended = layer.sigma_b2 > 0.0
-        bias = xp.zeros_like(square[:, :, 0])
-        if extended:
-            where = (known, streams.BIAS_COLUMN)
-            bias = self._ensemble.normals(streams.BACKWARD, layer.index, d.shape[1], 1, dtype=xp.float64, first=where)[
-                :, :, 0
-            ]
+        bias = self._biases(d.shape[1], known)
         other, deviation, shift = self._questions, layer.entry_deviation, math.sqrt(layer.sigma_b2)
         if other.count:
             asked = overlaps(xp, d, self._answers.rows)
@@ -323,11 +224,45 @@ class AskedGaussian:
         answer = combined(xp, corner.c * deviation, fresh, lower=True)
         if known:
             answer = self._back_answers.added(answer, below * deviation)
-        own.add(d)
         self._back_answers.add(fresh)
         there = xp.linalg.diagonal(corner.c) > 0.0
-        self._back_bias = _beside(xp, self._back_bias, xp.where(there, bias, xp.zeros_like(bias)), 1)
-        return xp.astype(answer, self._ensemble.dtype, copy=False)
+        return self._answered_back(d, xp.where(there, bias, xp.zeros_like(bias)), answer)
+
+    def _fit(self, d: Array) -> bool:
+        """Whether a first question from the left has a program of its own."""
+        return all(asking.fits(self._xp, part, self._layer.inputs) for part in (d, self._questions.rows))
+
+    def _first_from_the_left(self, d: Array) -> Array:
+        """The answer in one pass, where nothing was asked from this side before."""
+        layer = self._layer
+        factors = (layer.entry_deviation, math.sqrt(layer.sigma_b2))
+        asked = asking.Asked(self._answers.rows, self._questions.rows, self._factor.inverse, self._constants, *factors)
+        biases = self._biases(d.shape[1], 0)
+        answered = partial(asking.backward, d, biases, asked, RANK_TOLERANCE, self._place)
+        made = answered(keep=False)
+        self._back_factor.begin(Corner.known(self._xp, made.c, made.inverse))
+        self._back_answers.add_later(d.shape[1], lambda: answered(keep=True).fresh)
+        self._settle(self._xp.matrix_transpose(made.told), 2)
+        return self._answered_back(d, made.bias, made.answer)
+
+    def _answered_back(self, d: Array, bias: Array, answer: Array) -> Array:
+        """The answer, noted with its question."""
+        self._back_questions.add(d)
+        self._back_bias = _beside(self._xp, self._back_bias, bias, 1)
+        return self._xp.astype(answer, self._ensemble.dtype, copy=False)
+
+    @property
+    def _place(self) -> asking.Place:
+        ensemble = self._ensemble
+        return asking.Place(ensemble.key, ensemble.start, ensemble.count, self._layer.index)
+
+    def _biases(self, rows: int, known: int) -> Array:
+        """Bias coordinates of fresh backward normals, (N, r), float64; zero where there are no biases."""
+        xp, ensemble, layer = self._xp, self._ensemble, self._layer
+        if layer.sigma_b2 > 0.0:
+            where = (known, streams.BIAS_COLUMN)
+            return ensemble.normals(streams.BACKWARD, layer.index, rows, 1, dtype=xp.float64, first=where)[:, :, 0]
+        return ensemble.backend.place(np.zeros((ensemble.count, rows)))
 
     def _used(self, corner: Array, fresh: Array) -> Array:
         """Zero where a question lay in the span of those before."""

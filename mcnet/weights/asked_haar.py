@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from mcnet import streams
 from mcnet.kernels.vectors import combined, overlaps
-from mcnet.weights.asked import Rows, factored
+from mcnet.weights.asked import Rows
+from mcnet.weights.factors import factored
 from mcnet.weights.laws import Array, Ensemble, Layer, biases, with_bias
 
 SPAN_TOLERANCE = 1e-10

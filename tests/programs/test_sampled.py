@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import weakref
 from typing import Any
 
 import numpy as np
@@ -308,3 +310,21 @@ def test_products_without_windows_are_those_with_them(precision: str, monkeypatc
         assert size > 0
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=size * (3e-6 if precision == "mixed" else 1e-13))
         assert np.array_equal(ours == 0, theirs == 0)
+
+
+@pytest.mark.parametrize("sampler", ["conditioned", "explicit"])
+@pytest.mark.parametrize("name", ["residual_two", "convolution", "transformer"])
+def test_a_trace_is_freed_with_its_last_name(name: str, sampler: str) -> None:
+    """Not when the collector of cycles comes by: vectors of many networks are large."""
+    case = zoo.BY_NAME[name]
+    gc.collect()
+    gc.disable()
+    try:
+        trace = zoo.run(case, sampler, 2, precision="mixed")
+        trace.backward()
+        last = weakref.ref(trace.vector(trace.seen[-1]))
+        assert last() is not None
+        del trace
+        assert last() is None
+    finally:
+        gc.enable()

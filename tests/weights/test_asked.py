@@ -11,8 +11,10 @@ from strict_backend import STRICT, fetch, place
 
 from mcnet import streams
 from mcnet.backend import get_backend
-from mcnet.weights.asked import AskedGaussian, asked_matrix, factored
+from mcnet.kernels import asking
+from mcnet.weights.asked import AskedGaussian, asked_matrix
 from mcnet.weights.conditioned import ConditionedGaussian
+from mcnet.weights.factors import factored
 from mcnet.weights.laws import Ensemble, Layer
 
 BACKEND = get_backend("cpu")
@@ -102,3 +104,57 @@ def test_factors_of_any_rank() -> None:
         a = inverse[n] @ q[n]
         np.testing.assert_allclose((a @ a.T)[np.ix_(kept, kept)], np.eye(len(kept)), atol=1e-7)
         assert np.all(a[dropped[n]] == 0)
+
+
+@pytest.mark.parametrize(("units", "inputs"), [(300, 5000), (1003, 261)])
+@pytest.mark.parametrize("bias", [0.0, 0.3])
+@pytest.mark.parametrize("rows", [(2, 2), (3, 1), (5, 4)], ids=str)
+def test_one_pass_is_the_general_way_to_the_bit(
+    units: int, inputs: int, bias: float, rows: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """First questions of long rows, some of them dependent or zero, shared or not, and what is asked after them."""
+    layer, who = Layer(3, units, inputs, "gaussian", 1.5, bias), Ensemble(BACKEND, KEY, 5, 8, "mixed")
+    for lead in (1, 3):
+        rng = np.random.default_rng(lead)
+        x, d = (
+            rng.normal(size=(n, r, m)).astype(np.float32) for n, r, m in ((lead, rows[0], inputs), (3, rows[1], units))
+        )
+        x[:, 2:3] = 2 * x[:, 1:2]
+        d[:, 2:3] = 0.0
+        constants = np.eye(1, rows[0])[0]
+        found = []
+        for least in (256, 1 << 30):
+            monkeypatch.setattr(asking, "LONG_ROWS", least)
+            matrix = AskedGaussian(layer, who, *rows)
+            once = AskedGaussian(layer, who, rows[0], 0)
+            found.append(
+                [
+                    matrix.apply(x, constants),
+                    matrix.apply_transpose(d),
+                    matrix.apply(x[:, :1] + 1.0, constants[:1]),
+                    matrix.apply_transpose(d[:, :1] - 0.5),
+                    once.apply(x, constants),
+                    once.apply_transpose(d),
+                    once.apply(x[:, :1] + 1.0, constants[:1]),
+                ]
+            )
+        for one, general in zip(*found, strict=True):
+            size = abs(general).max()  # factors differ in the last bit of float64
+            assert size > 0
+            np.testing.assert_allclose(one, general, rtol=0, atol=2e-7 * size)
+        for first in (0, 4):
+            assert np.array_equal(found[0][first], found[1][first])
+
+
+def test_a_network_asked_in_one_pass_does_not_depend_on_the_others() -> None:
+    layer = Layer(3, 300, 400, "gaussian", 1.5, 0.2)
+    rng = np.random.default_rng(0)
+    x, d = (rng.normal(size=(5, 2, m)).astype(np.float32) for m in (400, 300))
+    constants = np.eye(1, 2)[0]
+
+    def answers(start: int, stop: int) -> list[np.ndarray]:
+        matrix = AskedGaussian(layer, Ensemble(BACKEND, KEY, start, stop, "mixed"), 2, 2)
+        return [matrix.apply(x[start:stop], constants), matrix.apply_transpose(d[start:stop])]
+
+    for together, alone in zip(answers(0, 5), answers(3, 4), strict=True):
+        assert np.array_equal(together[3:4], alone)

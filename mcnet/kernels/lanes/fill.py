@@ -18,7 +18,7 @@ def _drawn(
 
 
 @inlined
-def _fill_row(
+def fill_row(
     out: NDArray[np.float32],
     place: int,
     columns: int,
@@ -78,7 +78,7 @@ def fill(
         part = np.empty(64, np.float32)
         for line in range(networks * rows):
             c1, c2 = i4(first_row + line % rows), i4(network + line // rows)
-            _fill_row(out, line * columns, columns, uniform, first_block, skip, part, c1, c2, i4(tag), k0, k1)
+            fill_row(out, line * columns, columns, uniform, first_block, skip, part, c1, c2, i4(tag), k0, k1)
         return
     # Short rows: a group of whole rows at a time, made as one run of counters, then copied without what is beyond.
     group = 1024 // blocks

@@ -12,7 +12,7 @@ BLOCK = 4096
 
 
 @inlined
-def _tile(
+def tile(
     a: NDArray[np.float32],
     b: NDArray[np.float32],
     first: tuple[int, int],
@@ -75,7 +75,7 @@ def overlaps(
                         continue
                     first = (at, at + size * i_more)
                     second = (beside, beside + size * j_more)
-                    s, t, u, v = _tile(a, b, first, second, start, stop)
+                    s, t, u, v = tile(a, b, first, second, start, stop)
                     out[n, i, j] += s
                     if j_more:
                         out[n, i, j + 1] += t
@@ -90,7 +90,7 @@ def overlaps(
 
 
 @inlined
-def _row(
+def sum_rows(
     out: NDArray[np.float32],
     at: int,
     table: NDArray[np.float32],
@@ -98,21 +98,22 @@ def _row(
     rows: NDArray[np.float32],
     place: int,
     count: int,
+    line: int,
     size: int,
     add: bool,
 ) -> None:
-    """Put or add to ``out`` at ``at`` the sum of ``count`` rows with the coefficients from ``entry`` on."""
+    """Put or add to ``out`` at ``at`` the sum of ``count`` rows, ``line`` apart, coefficients from ``entry`` on."""
     i = 0
     while i + 16 <= size:
         total = load(out, at + i) if add else f4(0.0)
         for k in range(count):
-            total = fma(f4(table[entry + k]), load(rows, place + k * size + i), total)
+            total = fma(f4(table[entry + k]), load(rows, place + k * line + i), total)
         store(out, at + i, total)
         i += 16
     while i < size:
         rest = out[at + i] if add else np.float32(0.0)
         for k in range(count):
-            rest += table[entry + k] * rows[place + k * size + i]
+            rest += table[entry + k] * rows[place + k * line + i]
         out[at + i] = rest
         i += 1
 
@@ -138,7 +139,7 @@ def combined(
         for r in range(wanted):
             entry = n * steps[0] + r * count
             some = min(r + 1, count) if lower else count
-            _row(out, (n * wanted + r) * size, table, entry, rows, n * steps[1], some, size, add)
+            sum_rows(out, (n * wanted + r) * size, table, entry, rows, n * steps[1], some, size, size, add)
 
 
 @compiled
