@@ -158,13 +158,21 @@ PICTURES = (
         "As many networks as the accuracy needs",
         "Networks at each width, chosen for the error of one coefficient, and the error after each round.",
     ),
+    Picture(
+        "universality",
+        "universality",
+        "Every architecture: measured over predicted",
+        "Lengths, correlations, gradients and tangent kernels of eleven architectures over the limit with its term of "
+        "1/M (full markers) or the limit alone (open), from the first layer (light) to the last (dark).",
+        file="universality.png",
+    ),
 )
 
 
 def draw(picture: Picture) -> None:
     """Run the scenario if need be, and save the figure."""
     run = RUNS / picture.scenario
-    if not (run / "dataset.h5").exists():
+    if not any((run / name).exists() for name in ("dataset.h5", "members.json")):
         mcnet.run(picture.scenario, run, quiet=True)
     figure = getattr(mcnet.plot, picture.figure)(run, **picture.options)
     if picture.path.suffix == ".svg":

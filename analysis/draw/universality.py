@@ -10,7 +10,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from mcnet_analysis.draw import laws
-from mcnet_analysis.draw.style import FAINT, FULL, INK, SOFT, STYLE, Drawing, canvas, legend_below, ordered, some
+from mcnet_analysis.draw.style import FULL, INK, PAPER, SOFT, STYLE, Drawing, canvas, legend_below, ordered, some
 from mcnet_analysis.judge.family import Judged
 
 SHOWN = ("q", "c", "q_tilde", "ntk")
@@ -18,6 +18,8 @@ SHOWN = ("q", "c", "q_tilde", "ntk")
 
 _WORDS = {"q": "length", "c": "correlation", "q_tilde": "gradient", "ntk": "kernel"}
 _LAYERS = 6  # of one observable that are drawn
+_BANDS = ("#f0f0f0", PAPER)
+"""Behind the rows, in turns."""
 _FILL = 0.62  # of the height of a row
 
 
@@ -53,7 +55,10 @@ def universality(families: Sequence[tuple[str, Judged]]) -> Drawing | None:
         panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
         for axis, name in zip(panels, names, strict=True):
             _panel(axis, name, [judged for _, judged in known])
-        panels[0].set_yticks(range(len(known)), _labels(known))
+        widths = {judged.family.settings[-1].width for _, judged in known}
+        panels[0].set_yticks(range(len(known)), _labels(known, with_width=len(widths) > 1))
+        if len(widths) == 1:
+            panels[0].set_ylabel(f"width $M$ = {widths.pop()}")
         panels[0].set_ylim(len(known) - 0.5, -0.5)
         legend_below(figure, panels)
     caption = (
@@ -72,14 +77,14 @@ def _panel(axis: Axes, name: str, families: Sequence[Judged]) -> None:
     axis.set_title(f"{_WORDS[name]} ${laws.symbol(name)}$")
     reach = 0.0
     for place, judged in enumerate(families):
-        if place % 2 == 0:
-            axis.axhspan(place - 0.5, place + 0.5, color=FAINT, alpha=0.22, lw=0, zorder=0)
+        axis.axhspan(place - 0.5, place + 0.5, color=_BANDS[place % 2], lw=0, zorder=0)
         found = ratios(judged, name)
         if not found:
             measured = any(column.observable == name for column in judged.columns)
             axis.text(
                 0.5, place, "not predicted" if measured else "not measured", transform=axis.get_yaxis_transform(),
                 ha="center", va="center", fontsize=7, color=SOFT,
+                bbox={"facecolor": _BANDS[place % 2], "edgecolor": "none", "pad": 1.5},
             )  # fmt: skip
             continue
         for number, (each, look) in enumerate(zip(found, ordered(len(found)), strict=True)):
@@ -100,12 +105,14 @@ def _label(each: Ratio, number: int, count: int) -> str | None:
     return "the first layer" if number == 0 else None
 
 
-def _labels(known: Sequence[tuple[str, Judged]]) -> list[str]:
-    """The names, and where they name several laws, or none, what tells these apart; with the width."""
+def _labels(known: Sequence[tuple[str, Judged]], with_width: bool) -> list[str]:
+    """The names, and where they name several laws, or none, what tells these apart."""
     told = [_own(label) for label in laws.labels([judged for _, judged in known])]
     names = [name for name, _ in known]
     words = [name if name and names.count(name) == 1 else f"{name}, {label}".removeprefix(", ")
              for name, label in zip(names, told, strict=True)]  # fmt: skip
+    if not with_width:
+        return words
     return [f"{word}, $M$ = {judged.family.settings[-1].width}" for word, (_, judged) in zip(words, known, strict=True)]
 
 

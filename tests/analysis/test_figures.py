@@ -82,10 +82,10 @@ TINY: dict[str, tuple[str, ...]] = {
     "signal_finite_width": ("sweep.width=[16, 32, 64]", "sampling.networks=600"),
     "softmax_outliers": ("inputs.count=6", "sweep.width=[16, 32, 64]", "sampling.networks=40"),
     "tied_against_untied": ("network.depth=4", "sweep.width=[16, 32]", "sampling.networks=100"),
-    "universality": (
-        *("network.depth=1", "sweep.width=[16, 32]", "sampling.networks=100", "analyze.theory=['mean-field']"),
-    ),
     "two_times": ("network.depth=4", "sweep.width=[16, 32]", "sampling.networks=100"),
+    "universality": ("network.depth=1", "sweep.width=[16]", "sampling.networks=100", "analyze.theory=['mean-field']",
+                     *(f"member.{name}.network.{key}=1" for name in ("convolution", "delta-orthogonal")
+                       for key in ("positions", "kernel"))),
     "wide": ("network.width=2000", "sampling.networks=16"),
 }  # fmt: skip
 
