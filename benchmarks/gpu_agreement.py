@@ -83,6 +83,10 @@ def ensembles(quick: bool) -> Iterator[tuple[str, Point, Request]]:
         yield f"largest eigenvalue {weights}", point(1, weights, dense.LONG_VECTORS, depth=1), top
     program = Request({"q": {}, "c": {}, "ntk": {}}, 3, "auto", MIXED)
     yield "residual, a program", point(2, "gaussian", width, architecture="residual", outputs=1), program
+    heads = point(1, "gaussian", width, architecture="transformer", parameters=(("tokens", 3),), outputs=1)
+    forward: dict[str, dict[str, Any]] = {"attention_entropy": {}, "token_similarity": {}}
+    for name, measures in (("attention without weights", forward), ("its gradients", {"ntk": {}, **forward})):
+        yield name, heads, Request(measures, 3, "conditioned", MIXED)
 
 
 def point(count: int, weights: str, width: int, activation: str = "tanh", depth: int = 4, **changes: Any) -> Point:

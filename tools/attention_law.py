@@ -1,6 +1,6 @@
 """Attention without weights against attention with all matrices built: two ensembles of a million networks each.
 
-    python -m tools.attention_law [--networks N] [--only NUMBER] [--mutants]
+    python -m tools.attention_law [--networks N] [--only NUMBERS] [--mutants] [--precision float64]
 
 Of every setting: the first block's scores (logarithms of weights over that of the first token), its weights of all
 heads, the products of all rows of what the block gives, and products of weights and of these. The ensembles are
@@ -64,7 +64,7 @@ SETTINGS = (
 MUTANTS = ("a degree of freedom less", "1 % of the degrees less", "heads share their chi variables")
 
 
-def columns(setting: Setting, sampler: str, seed: int, networks: int) -> Iterator[Floats]:
+def columns(setting: Setting, sampler: str, seed: int, networks: int, precision: str) -> Iterator[Floats]:
     """What is compared, (batch, columns), batch by batch."""
     given: dict[str, Any] = {"tokens": setting.tokens, "heads": setting.heads, "head_size": setting.head_size}
     given |= {"softmax_scale": setting.scale, "attention": 1.0, "feedforward": 1.0}
@@ -82,7 +82,7 @@ def columns(setting: Setting, sampler: str, seed: int, networks: int) -> Iterato
     x[:, 1:] -= x[:, :1]
     for start in range(0, networks, BATCH):
         weights: list[Any] = []
-        who = Ensemble(get_backend("cpu"), streams.seed_key(seed), start, min(start + BATCH, networks), "float64")
+        who = Ensemble(get_backend("cpu"), streams.seed_key(seed), start, min(start + BATCH, networks), precision)
         trace = sampled.run(
             found.network, p, found.laws_of(p), x, ("token",), who, sampler, backward=False, attend=weights.append
         )
@@ -137,8 +137,8 @@ def compared(asked: Floats, built: Floats) -> Compared:
     return Compared(asked.shape[1], largest, float((z > 0).mean()), float(white.sum()), freedom, p, min(ks))
 
 
-def sample(setting: Setting, sampler: str, seed: int, networks: int) -> Floats:
-    return np.concatenate(list(columns(setting, sampler, seed, networks)))
+def sample(setting: Setting, sampler: str, seed: int, networks: int, precision: str) -> Floats:
+    return np.concatenate(list(columns(setting, sampler, seed, networks, precision)))
 
 
 def mutated(name: str | None) -> Any:
@@ -166,6 +166,7 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=1_000_000)
     parser.add_argument("--only", type=int, nargs="*", help="numbers of settings, from 0")
     parser.add_argument("--mutants", action="store_true", help="what must not agree")
+    parser.add_argument("--precision", choices=("mixed", "float64"), default="mixed")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     numbers = range(len(SETTINGS)) if given.only is None else given.only
@@ -175,9 +176,9 @@ def main() -> None:
     for number, mutant in itertools.product(numbers, MUTANTS if given.mutants else (None,)):
         setting, seed = SETTINGS[number], 2 * given.seed + 100 * number
         bartlett.chi = mutated(mutant)
-        asked = sample(setting, "conditioned", seed, given.networks)
+        asked = sample(setting, "conditioned", seed, given.networks, given.precision)
         bartlett.chi = kept
-        built = sample(setting, "explicit", seed + 1, given.networks)
+        built = sample(setting, "explicit", seed + 1, given.networks, given.precision)
         print(row(setting, compared(asked, built)) + (f" {mutant}" if mutant else ""), flush=True)
 
 
