@@ -283,20 +283,22 @@ def sampling(source: Source) -> Figure:
     return _figure(sampling_figures.allocation(analysis.sampling, analysis.families), "adaptive sampling")
 
 
-def universality(sources: Sequence[Source]) -> Figure:
+def universality(sources: Source | Sequence[Source]) -> Figure:
     """Studies of several architectures in one figure: the same observables, measured over predicted.
 
     Parameters
     ----------
-    sources : sequence of path, DataTree or Analysis
-        At least one; each may have several laws. A row of a run of a scenario with members has the name of its member.
+    sources : path, DataTree or Analysis, or several of them
+        Each may have several laws. A row of a run of a scenario with members has the name of its member.
 
     Raises
     ------
     UsageError
         If nothing that is drawn was measured and predicted.
     """
-    families = [family for source in sources for family in named(judged(source))]
+    every: Sequence[Source]
+    every = [sources] if isinstance(sources, str) or not isinstance(sources, Sequence) else sources
+    families = [family for source in every for family in named(judged(source))]
     return _figure(universality_figures.universality(families), "measured over predicted")
 
 

@@ -6,21 +6,21 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from numbers import Integral
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from mcnet import files
 from mcnet import plugins as plugin_modules
 from mcnet.engine import budget
 from mcnet.engine.adaptive import next_round, outcome
-from mcnet.engine.local import ATTEMPTS, Child, Failed, Outcome, in_process, processes
+from mcnet.engine.local import ATTEMPTS, Child, Failed
+from mcnet.engine.machines import Machines, asked, chosen_devices, execution
 from mcnet.engine.signals import SIGNALS, StopRequest
 from mcnet.errors import DataError, DiskError, McnetError, Stopped, UsageError
 from mcnet.plan.plan import Plan, PlannedPoint, make_plan, plan_points
-from mcnet.plan.tasks import Task, order, parse_part
+from mcnet.plan.tasks import Task, order
 from mcnet.progress import Progress, counted
 from mcnet.storage import directory as runfiles
 from mcnet.storage import members, rounds, shard
@@ -101,10 +101,10 @@ def run(
     from mcnet.scenario.loading import Scenario
     from mcnet.scenario.members import load
 
-    options = _options(workers, executor, part, scheduler, device)
+    machines = asked(workers, executor, part, scheduler, device)
     plugin_modules.load(plugins)
     study = load(scenario, overrides, quiet=quiet)
-    device = _chosen_devices(device, options, quiet)
+    device = chosen_devices(device, machines, quiet)
     directory = Path(out)
     alone = isinstance(study, Scenario)
     studies = {"": study} if isinstance(study, Scenario) else study.studies
@@ -120,7 +120,7 @@ def run(
         runs[name] = (place, runfiles.begin(place, plan, studies[name].text))
     if not alone:
         members.write(directory, members.Record(study.title, tuple(studies), study.text))
-    return _carry_out(directory, runs, device, options, quiet)
+    return _carry_out(directory, runs, device, machines, quiet)
 
 
 _Runs = dict[str, tuple[Path, Plan]]
@@ -138,12 +138,12 @@ def resume(
     quiet: bool = False,
 ) -> Path:
     """Go on with a run that was stopped, killed or damaged; parameters, result and errors as for :func:`run`."""
-    options = _options(workers, executor, part, scheduler, device)
-    device = _chosen_devices(device, options, quiet)
+    machines = asked(workers, executor, part, scheduler, device)
+    device = chosen_devices(device, machines, quiet)
     whole = Path(directory)
     places = members.places(whole) if members.are_in(whole) else {"": whole}
     runs = {name: (place, runfiles.load_plan(place)) for name, place in places.items()}
-    return _carry_out(whole, runs, device, options, quiet)
+    return _carry_out(whole, runs, device, machines, quiet)
 
 
 def pack(directory: str | os.PathLike[str]) -> dict[str, Any]:
@@ -288,61 +288,7 @@ def _in_memory(plan: Plan, study: Scenario, device: str, quiet: bool) -> xarray.
     return assemble(schema.build(plan, contents, study.text), source)
 
 
-class _Machines(NamedTuple):
-    """By whom the tasks are worked off; ``workers`` None: chosen by the work there is; ``title`` of the progress."""
-
-    workers: int | None
-    part: tuple[int, int]
-    executor: str
-    scheduler: str | None
-    title: str = ""
-
-
-def _options(workers: int | None, executor: str, part: str | None, scheduler: str | None, device: str) -> _Machines:
-    if executor not in ("local", "dask"):
-        raise UsageError(f'executor "{executor}" is not known; write "local" or "dask".')
-    if workers is not None and workers < 1:
-        raise UsageError(f"workers = {workers}: must be at least 1.")
-    if scheduler is not None and executor != "dask":
-        raise UsageError(f'scheduler {scheduler}: is for executor "dask".')
-    if scheduler is not None and workers is not None:
-        raise UsageError(f"workers = {workers}: scheduler {scheduler} has its own; give one of the two.")
-    devices = device.split(",")
-    if len(devices) > 1 and (scheduler is not None or (workers is not None and workers < len(devices))):
-        raise UsageError(f'device "{device}": {len(devices)} devices need as many workers of this machine.')
-    return _Machines(workers, (1, 1) if part is None else parse_part(part), executor, scheduler)
-
-
-def _chosen_devices(device: str, machines: _Machines, quiet: bool) -> str:
-    """The devices of this machine that do the work; one that is not there is refused before anything is written.
-
-    ``auto`` takes all CUDA devices, but no more than there are workers, else the CPU, and says so.
-    """
-    if machines.scheduler is not None:
-        return device
-    from mcnet.backend import cuda_devices, get_backend
-
-    if device == "auto":
-        count = cuda_devices()
-        device = ",".join(f"cuda:{n}" for n in range(min(count, machines.workers or count))) or "cpu"
-        if not quiet:
-            Progress.say(f"device: {device}")
-    elif device != "cpu":
-        for name in device.split(","):
-            get_backend(name)
-    return device
-
-
-def _executor(machines: _Machines, count: int, quiet: bool) -> Callable[..., Iterator[Outcome]]:
-    if machines.executor == "local":
-        return in_process if count == 1 else partial(processes, workers=count)
-    from mcnet.engine.dask import on_dask
-
-    say = (lambda text: None) if quiet else Progress.say
-    return partial(on_dask, workers=count, scheduler=machines.scheduler, say=say)
-
-
-def _carry_out(directory: Path, runs: _Runs, device: str, machines: _Machines, quiet: bool) -> Path:
+def _carry_out(directory: Path, runs: _Runs, device: str, machines: Machines, quiet: bool) -> Path:
     """Carry out the runs one after the other; what fails in a member does not keep the others from their networks."""
     failures: list[str] = []
     with StopRequest(_announcer(quiet)) as stop:
@@ -362,7 +308,7 @@ def _carry_out(directory: Path, runs: _Runs, device: str, machines: _Machines, q
 
 
 def _carry_out_one(
-    directory: Path, plan: Plan, device: str, machines: _Machines, quiet: bool, stop: Callable[[], bool]
+    directory: Path, plan: Plan, device: str, machines: Machines, quiet: bool, stop: Callable[[], bool]
 ) -> list[str]:
     """Make all shards of the plan that are not there, and of its further rounds, then the dataset; what failed."""
     if runfiles.is_pruned(directory):
@@ -391,7 +337,7 @@ def _carry_out_one(
 
 
 def _make_shards(
-    directory: Path, plan: Plan, device: str, machines: _Machines, quiet: bool, stop: Callable[[], bool]
+    directory: Path, plan: Plan, device: str, machines: Machines, quiet: bool, stop: Callable[[], bool]
 ) -> tuple[int, list[Failed]]:
     """Make all shards of the plan that are not there; how many there are now, and the tasks that failed."""
     files.make_folder(directory / runfiles.SHARDS)
@@ -402,7 +348,7 @@ def _make_shards(
     budget.require_space(directory, sum(stored))
     planned, total = len(plan.tasks), sum(seconds)
     count = machines.workers or budget.default_workers(total, len(todo), device)
-    execute = _executor(machines, count, quiet)
+    execute = execution(machines, count, quiet)
     runfiles.log(directory, "begin", shards=planned - len(todo), shards_planned=planned, workers=count, device=device)
     done = planned - len(todo)
     cost = dict(zip(todo, seconds, strict=True))

@@ -120,7 +120,7 @@ def test_the_report_leads_to_those_of_the_members_and_leaves_the_run_alone(run: 
 
 
 def test_rows_of_the_figure_have_the_names_of_the_members(run: Path) -> None:
-    figure = mcnet.plot.universality([run])
+    figure = mcnet.plot.universality(run)
     with rc_context(STYLE):
         assert faults(figure) == []
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]

@@ -14,7 +14,7 @@ from network_points import GRADIENT, measured, point
 from scipy.special import erf
 
 from mcnet import backend
-from mcnet.engine import driver
+from mcnet.engine.machines import asked, chosen_devices
 from mcnet.errors import DeviceError, UsageError
 from mcnet.kernels.cuda import linalg
 from mcnet.kernels.cuda.kernels import OPTIONS
@@ -136,11 +136,11 @@ def test_a_sub_batch_takes_a_share_of_the_free_memory(cupy: StandIn) -> None:
 
 def test_auto_takes_all_devices_but_no_more_than_workers(cupy: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
     for workers, taken in ((None, "cuda:0,cuda:1"), (1, "cuda:0"), (7, "cuda:0,cuda:1")):
-        machines = driver._options(workers, "local", None, None, "auto")
-        assert driver._chosen_devices("auto", machines, quiet=False) == taken
+        machines = asked(workers, "local", None, None, "auto")
+        assert chosen_devices("auto", machines, quiet=False) == taken
         assert capsys.readouterr().err == f"device: {taken}\n"
     with pytest.raises(DeviceError):
-        driver._chosen_devices("cuda:0,cuda:5", machines, quiet=True)
+        chosen_devices("cuda:0,cuda:5", machines, quiet=True)
 
 
 @needs_compiler
