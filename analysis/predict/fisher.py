@@ -15,17 +15,13 @@ from mcnet_analysis.statistics.estimate import Floats
 from mcnet_analysis.study import Setting
 
 from mcnet.predictions import Curve
+from mcnet.predictions.programs import MEETING, MEETS, SPLITS
 from mcnet.theory.finite_width import Coefficients
 
 PAIRS = 120
 """Pairs of inputs up to which the 1/M terms of all are computed: each takes some hundredths of a second."""
 
-MEETING = 1e-9
-"""Relative distance below which two eigenvalues are one."""
-
 MORE_INPUTS = "its 1/M terms are known for one or two inputs and one output"
-MEETS = "meets other eigenvalues in the limit and leaves them by a relative M^(-1/2): no expansion in 1/M"
-SPLITS = f"of several outputs it {MEETS}; the mean of the C largest, fim_lambda_top, does not"
 
 
 def spectral(theory: Theory, setting: Setting, name: str) -> Curve:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mcnet import architectures
 from mcnet.backend import Backend
 from mcnet.errors import McnetError
 from mcnet.kernels.basis import DIFFERENCES, INPUTS, Basis
@@ -31,6 +32,8 @@ from mcnet.request import Request
 
 LENGTHS = frozenset({"q", "c"})
 """Measures for which the lengths of all layers must be right, to 1e-5; for others those of the inputs."""
+SHARE = 8
+"""Questions of an asked matrix that is asked again and again, in units, from which on a program is drawn in float64."""
 BLOCK = 16
 """Networks that a fused kernel draws at once."""
 
@@ -66,18 +69,28 @@ _DOUBLE = {fused: Way(fused, "float64", DIFFERENCES, 2.0**30, 2.0**60) for fused
 _SAFE = Way(False, "float64", INPUTS, math.inf, math.inf)
 
 
-def ways(point: Point, request: Request, fused: bool) -> tuple[Way, ...]:
+def ways(point: Point, request: Request, fused: bool, sampler: str) -> tuple[Way, ...]:
     """The ways in which a point may be drawn, the first one first; what follows is for networks that it loses.
 
-    Lengths of narrow networks hang on single units: these are drawn in float64. Programs know differences alone.
+    Lengths of narrow networks hang on single units: these are drawn in float64. So are asked networks
+    whose program asks a matrix again and again. Programs know differences alone.
     """
-    single = request.precision == "mixed" and not (_lengths_asked(request) and point.width < NARROW)
+    narrow = (_lengths_asked(request) and point.width < NARROW) or (sampler == "conditioned" and _often_asked(point))
+    single = request.precision == "mixed" and not narrow
     dense = not point.is_program
     found = [_SINGLE[fused]] if single else []
     found += [_DOUBLE[fused]] if fused or not single or not dense else []
     found += [_SAFE] if dense else []
     spread = inputs.spread(point.inputs)
     return tuple(way for way in found if spread < way.ratio) or (found[-1],)
+
+
+def _often_asked(point: Point) -> bool:
+    """Whether questions of a shared matrix take so much of its space that what is new in the last ones is lost."""
+    if not point.is_program:
+        return False
+    matrices = architectures.of(point).count.matrices.values()
+    return any(m.asks > 1 and m.forward * SHARE > min(m.asked.units, m.asked.columns) for m in matrices)
 
 
 def _lengths_asked(request: Request) -> bool:
@@ -106,7 +119,7 @@ class Drawing:
         self._needs = costs.needs_at(point, request)
         self._lengths = _lengths_asked(request)
         backward = point.inputs.count <= backend.tangent_inputs
-        self._ways = ways(point, request, costs.fused(point, self._needs, sampler, backward))
+        self._ways = ways(point, request, costs.fused(point, self._needs, sampler, backward), sampler)
 
     def sub_batch(self) -> int:
         """Networks that fit the memory."""

@@ -178,7 +178,7 @@ def _drawn(request: Request) -> Request | None:
 
 
 def _first_way(point: Point, request: Request, sampler: str) -> Way:
-    return ways(point, request, costs.fused(point, costs.needs_at(point, request), sampler))[0]
+    return ways(point, request, costs.fused(point, costs.needs_at(point, request), sampler), sampler)[0]
 
 
 def _seconds(point: Point, request: Request, sampler: str) -> float:

@@ -5,6 +5,7 @@ In the ``standard`` parametrisation the tangent kernel is that of Theta/M, as in
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -33,6 +34,12 @@ EXPANDED = ("gaussian", "orthogonal", "delta-orthogonal")
 ACCURACY = 0.02
 """Asked of the coefficients of 1/M where sites are sampled."""
 
+MEETING = 1e-9
+"""Relative distance below which two eigenvalues are one."""
+
+NO_TERMS = "no 1/M theory of functions of the whole kernel of this architecture"
+MEETS = "meets other eigenvalues in the limit and leaves them by a relative M^(-1/2): no expansion in 1/M"
+SPLITS = f"of several outputs it {MEETS}; the mean of the C largest, fim_lambda_top, does not"
 NOT_ASKED = "terms of 1/M are not asked for"
 
 WIDTH = 2**20
@@ -312,17 +319,23 @@ def _kernel_entry(ensemble: Ensemble, inputs: tuple[int, ...]) -> Curve:
 def _of_kernel(name: str) -> Predictor:
     def predictor(ensemble: Ensemble, inputs: tuple[int, ...]) -> Curve:
         point, t = ensemble.point, ensemble.point.inputs.count
+        outputs = point.outputs or 1
+        if outputs > 1 and name in ("fim_lambda_max", "learning_rate_bound", "ntk_lambda_min"):
+            raise Unknown(SPLITS)
         (theta, *_), _ = kernel(ensemble, tuple(range(t)))
-        values, outputs = np.linalg.eigvalsh(theta), point.outputs or 1
-        found = {
-            "ntk_lambda_min": values[0],
-            "fim_lambda_max": values[-1] / t,
-            "fim_lambda_top": values[-1] / t,
-            "fim_trace": outputs * values.sum() / t,
-            "fim_trace2": outputs * (values**2).sum() / t**2,
-            "learning_rate_bound": 2.0 * t / values[-1],
-        }
-        return curve(found[name], why_not="no 1/M theory of functions of the whole kernel of this architecture")
+        values = np.linalg.eigvalsh(theta)
+        if name in ("fim_trace", "fim_trace2"):
+            power = 1 if name == "fim_trace" else 2
+            return curve(outputs * np.sum((values / t) ** power), why_not=NO_TERMS)
+        value, *others = values if name == "ntk_lambda_min" else values[::-1]
+        gap = abs(float(value - others[0])) if others else math.inf
+        if gap <= MEETING * float(np.abs(values).max()):
+            raise Unknown(f"it {MEETS}")
+        unit = 1.0 if name == "ntk_lambda_min" else 1.0 / t
+        if name == "learning_rate_bound":
+            bound = 2.0 * t / float(value)
+            return curve(bound, why_not=NO_TERMS)._replace(room=bound * gap / float(value))
+        return curve(unit * value, why_not=NO_TERMS)._replace(room=unit * gap)
 
     return predictor
 

@@ -128,7 +128,7 @@ def test_comparable_lengths_are_drawn_as_ever() -> None:
     request = Request(SIGNAL, 11, "conditioned", "mixed")
     pieces = list(Drawing(where, request, "conditioned", get_backend("cpu")).pieces(0, 100))
     assert [(first, last) for first, last, _ in pieces] == [(0, 100)]
-    way = ways(where, request, True)[0]
+    way = ways(where, request, True, "conditioned")[0]
     assert (way.fused, way.precision, way.basis) == (True, "mixed", DIFFERENCES)
     first = Drawing(where, request, "conditioned", get_backend("cpu"))._sample(0, 100, way)
     assert np.array_equal(pieces[0][2].u_gram, first.u_gram)

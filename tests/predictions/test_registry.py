@@ -153,3 +153,26 @@ def test_fixed_inputs_that_are_added_to_what_has_a_mean_have_no_1_over_m_terms()
         inputs = replace(single, fresh=fresh)
         of = predictions.Ensemble.of(where(**post, activation=activation, inputs=inputs))
         assert np.isfinite(predictions.predict("q_hat", of, (0,)).a1).all()
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_eigenvalues_of_programs_know_how_near_the_next_one_is(outputs: int) -> None:
+    ensemble = predictions.Ensemble.of(where("recurrent", outputs=outputs, keys={"leak": 1.0, "tied": True}))
+    theta = programs.kernel(ensemble, (0, 1))[0][0]
+    low, high = np.linalg.eigvalsh(theta)
+
+    def of(name: str) -> Any:
+        return predictions.predict(name, ensemble)
+
+    assert of("fim_trace").limit == pytest.approx(outputs * (low + high) / 2)
+    assert of("fim_trace2").limit == pytest.approx(outputs * (low**2 + high**2) / 4)
+    assert of("fim_lambda_top").limit == pytest.approx(high / 2)
+    assert of("fim_lambda_top").room == pytest.approx((high - low) / 2)
+    bound, least = of("learning_rate_bound"), of("ntk_lambda_min")
+    if outputs == 1:
+        assert (bound.limit, bound.room) == (pytest.approx(4 / high), pytest.approx(4 / high * (high - low) / high))
+        assert (least.limit, least.room) == (pytest.approx(low), pytest.approx(high - low))
+    else:  # every eigenvalue stands once for each output, and they part by M^(-1/2)
+        for name in ("learning_rate_bound", "ntk_lambda_min", "fim_lambda_max"):
+            assert np.isnan(of(name).limit).all()
+            assert "meets other eigenvalues" in of(name).why_not
