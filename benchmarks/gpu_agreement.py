@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import gpu_studies
 from mcnet import activations, streams
 from mcnet.backend import Backend
 from mcnet.kernels import grams, reference
@@ -51,14 +52,16 @@ def steps(quick: bool) -> list[tuple[str, Callable[[Backend, Backend], str]]]:
         ("activation, slope and moments", lambda device, cpu: _layers(device, names)),
         ("a NaN is not hidden", _nan),
         ("eigenvalues and singular values", lambda device, cpu: _eigenvalues(device, quick)),
-        ("ensembles, network by network", lambda device, cpu: _ensembles(device, cpu, quick)),
-        ("networks do not depend on the batch", _batches),
+        ("ensembles, network by network", lambda device, cpu: _ensembles(device, cpu, ensembles(quick))),
+        ("every architecture, network by network", lambda device, cpu: _ensembles(device, cpu, _programs(quick))),
+        ("training, network by network", lambda device, cpu: _ensembles(device, cpu, gpu_studies.trainings(quick))),
+        ("networks do not depend on the batch", lambda device, cpu: _batches(device)),
         ("memory that runs out", _memory),
     ]
 
 
 def ensembles(quick: bool) -> Iterator[tuple[str, Point, Request]]:
-    """Small studies that together use every sampler, law, observable and precision."""
+    """Small studies of dense networks that together use every sampler, law and precision."""
     width = 24 if quick else 200
     signal: dict[str, dict[str, Any]] = {"q": {}, "c": {"q_ab": True}, "q_tilde": {}, "chi": {}}
     tangent: dict[str, dict[str, Any]] = {"ntk": {"blocks": "all"}, "fim": {}}
@@ -225,20 +228,27 @@ def _eigenvalues(device: Backend, quick: bool) -> str:
     return f"within {worst:.1f} times size x rounding; batches by {route}"
 
 
-def _ensembles(device: Backend, cpu: Backend, quick: bool) -> str:
-    worst = dict.fromkeys(NETWORKS, 0.0)
+def _programs(quick: bool) -> Iterator[gpu_studies.Study]:
+    for precision in (DOUBLE, MIXED):
+        yield from gpu_studies.programs(quick, precision)
+
+
+def _ensembles(device: Backend, cpu: Backend, studies: Iterable[gpu_studies.Study]) -> str:
+    worst: dict[str, float] = {}
     count = 0
-    for name, where, request in ensembles(quick):
+    for name, where, request in studies:
         found, expected = (measure(where, request, 2, 6, backend) for backend in (device, cpu))
         for ours, theirs in zip(found, expected, strict=True):
             what = f"{name}, {theirs.variable.name}"
             if not np.array_equal(np.isnan(ours.values), np.isnan(theirs.values)):
                 raise Mismatch(f"{what}: not defined at the same places")
+            if np.all(np.isnan(theirs.values)):
+                continue
             size = np.nanmax(np.abs(theirs.values))
             error = float(np.nanmax(np.abs(ours.values - theirs.values)) / (size or 1.0))
             if not error <= NETWORKS[request.precision]:
                 raise Mismatch(f"{what}: off by {error:.1e}")
-            worst[request.precision] = max(worst[request.precision], error)
+            worst[request.precision] = max(worst.get(request.precision, 0.0), error)
         count += 1
     told = ", ".join(
         f"{error:.0e} ({precision}, allowed {NETWORKS[precision]:.0e})" for precision, error in worst.items()
@@ -246,9 +256,9 @@ def _ensembles(device: Backend, cpu: Backend, quick: bool) -> str:
     return f"{count} ensembles; the largest difference is {told}"
 
 
-def _batches(device: Backend, cpu: Backend) -> str:
+def _batches(device: Backend) -> str:
     count = 0
-    for name, where, request in ensembles(True):
+    for name, where, request in [*ensembles(True), *gpu_studies.programs(True, MIXED)]:
         whole, *parts = (measure(where, request, *span, device) for span in ((0, 7), (0, 1), (1, 3), (3, 7)))
         for n, measured in enumerate(whole):
             if measured.variable.per_shard:

@@ -38,7 +38,7 @@ def _axis_faults(axis: Any) -> list[str]:
         found.append("no label")
     looks: dict[Any, str] = {}
     for container in (c for c in axis.containers if isinstance(c, ErrorbarContainer)):
-        line, label = container.lines[0], container.get_label()
+        line, label = container.lines[0], container.get_label() or "_none"  # None before matplotlib 3.10
         look = line.get_color(), line.get_marker(), line.get_markerfacecolor()
         if not label.startswith("_") and looks.setdefault(look, label) != label:
             found.append(f"{label} looks like {looks[look]}")
@@ -53,9 +53,8 @@ def _twin(axis: Any) -> bool:
 
 def _drawn(axis: Any) -> list[Any]:
     """Artists that show data (lines across an axis, bands and texts do not)."""
-    lines = [
-        line for line in axis.get_lines() if line.get_transform().contains_branch_seperately(axis.transData) == (1, 1)
-    ]
+    data = axis.transData
+    lines = [line for line in axis.get_lines() if all(line.get_transform().contains_branch_seperately(data))]
     return [*lines, *axis.collections, *(patch for patch in axis.patches if type(patch).__name__ == "StepPatch")]
 
 

@@ -16,12 +16,16 @@ from cuda_host.build import compiler
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import gpu_agreement, gpu_check  # noqa: E402
+from benchmarks import gpu_agreement, gpu_check, gpu_studies  # noqa: E402
+from mcnet import architectures  # noqa: E402
 from mcnet.backend import get_backend  # noqa: E402
+from mcnet.observables.catalog import OBSERVABLES  # noqa: E402
+from mcnet.recipe import LOSSES, OPTIMIZERS  # noqa: E402
 
 needs_compiler = pytest.mark.skipif(
     compiler() is None, reason="g++ is missing: CUDA kernels cannot be built for the host"
 )
+LAWS = {"gaussian", "orthogonal", "uniform", "delta-orthogonal"}
 BEYOND = ("pydantic", "matplotlib", "jinja2", "threadpoolctl", "h5netcdf", "array_api_strict", "hypothesis")
 
 
@@ -32,7 +36,7 @@ def test_dry_run_with_few_packages_and_nothing_installed() -> None:
     run = f"{hide}; from benchmarks.gpu_check import main; sys.exit(main(['--dry-run']))"
     done = subprocess.run([sys.executable, "-c", run], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "0 of 24 steps failed" in done.stdout
+    assert "0 of 26 steps failed" in done.stdout
     assert done.stdout.count("skipped") == 1
 
 
@@ -60,6 +64,23 @@ def test_a_wrong_kernel_is_noticed(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     monkeypatch.setattr(gpu_check.gpu_timings, "workloads", lambda quick: ())
     assert gpu_check.main(["--dry-run"]) == 1
     assert "3 of 4 steps failed" in capsys.readouterr().out
+
+
+def test_every_observable_architecture_optimizer_and_law_is_checked() -> None:
+    """What is added to mcnet has to be added to the check of a device."""
+    trained = list(gpu_studies.trainings(True))
+    studies = [*gpu_agreement.ensembles(True), *gpu_agreement._programs(True), *trained]
+    assert {name for _, _, request in studies for name in request.measures} == set(OBSERVABLES)
+    assert {where.architecture for _, where, _ in studies} == set(architectures.names())
+    for name in architectures.names():
+        assert set(architectures.lookup(name).weights) <= LAWS
+    assert {where.weights for _, where, _ in studies} == LAWS
+    assert {request.train.optimizer for _, _, request in trained if request.train} == set(OPTIMIZERS)
+    assert {request.train.loss for _, _, request in trained if request.train} == set(LOSSES)
+    for _, where, request in studies:
+        for name, options in request.measures.items():
+            check = OBSERVABLES[name].check
+            assert check is None or not check(where, options)
 
 
 def test_numbers_that_are_not_finite_fail() -> None:
