@@ -11,7 +11,7 @@ in float64, then with every input in a row of its own. They are the same network
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from itertools import groupby
 from typing import NamedTuple
 
@@ -73,9 +73,11 @@ def ways(point: Point, request: Request, fused: bool, sampler: str) -> tuple[Way
     """The ways in which a point may be drawn, the first one first; what follows is for networks that it loses.
 
     Lengths of narrow networks hang on single units: these are drawn in float64. So are asked networks
-    whose program asks a matrix again and again. Programs know differences alone.
+    whose program asks a matrix again and again, or needs cotangents of attention. Programs know differences alone.
     """
-    narrow = (_lengths_asked(request) and point.width < NARROW) or (sampler == "conditioned" and _often_asked(point))
+    narrow = (_lengths_asked(request) and point.width < NARROW) or (
+        sampler == "conditioned" and _delicate(point, costs.needs_at(point, request))
+    )
     single = request.precision == "mixed" and not narrow
     dense = not point.is_program
     found = [_SINGLE[fused]] if single else []
@@ -85,11 +87,18 @@ def ways(point: Point, request: Request, fused: bool, sampler: str) -> tuple[Way
     return tuple(way for way in found if spread < way.ratio) or (found[-1],)
 
 
-def _often_asked(point: Point) -> bool:
-    """Whether questions of a shared matrix take so much of its space that what is new in the last ones is lost."""
+def _delicate(point: Point, needs: Set[str]) -> bool:
+    """Whether float32 loses what questions of an asked matrix differ in.
+
+    Questions of a shared matrix may take so much of its space that little of the last ones is new; cotangents of
+    attention differ little from token to token, and less from block to block.
+    """
     if not point.is_program:
         return False
-    matrices = architectures.of(point).count.matrices.values()
+    count = architectures.of(point).count
+    if needs - {"signal", "vectors"} and any(v.made_by == "attention" for v in count.vectors):
+        return True
+    matrices = count.matrices.values()
     return any(m.asks > 1 and m.forward * SHARE > min(m.asked.units, m.asked.columns) for m in matrices)
 
 
