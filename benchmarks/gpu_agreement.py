@@ -258,7 +258,7 @@ def _ensembles(device: Backend, cpu: Backend, studies: Iterable[gpu_studies.Stud
 
 def _batches(device: Backend) -> str:
     count = 0
-    for name, where, request in [*ensembles(True), *gpu_studies.programs(True, MIXED)]:
+    for name, where, request in ensembles(True):
         whole, *parts = (measure(where, request, *span, device) for span in ((0, 7), (0, 1), (1, 3), (3, 7)))
         for n, measured in enumerate(whole):
             if measured.variable.per_shard:

@@ -351,7 +351,7 @@ def test_a_disk_that_forgets_is_noticed(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10})())
     with pytest.raises(DiskError, match="All shards are safe"):
         pack(tmp_path, plan(), TOML)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["shards"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["shards", "shards.txt"]
 
 
 def test_what_cannot_be_read_is_said_in_a_sentence(packed: Path, tmp_path: Path) -> None:
