@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 from matplotlib import rc_context
 from matplotlib.ticker import MaxNLocator
 from mcnet_analysis.draw import laws
@@ -23,14 +22,13 @@ from mcnet_analysis.draw.style import (
     selection,
     some,
 )
+from mcnet_analysis.judge.blocks import FIRST, SECOND
 from mcnet_analysis.judge.family import Judged
-from mcnet_analysis.statistics.estimate import Floats, Moments
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PANELS, WIDTHS = 4, 4
-FIRST, SECOND = "block_mu_1", "block_mu_2"
 
 
 def block_moments(families: Sequence[Judged]) -> Drawing | None:
@@ -69,23 +67,10 @@ def _panel(top: Axes, bottom: Axes, judged: Judged) -> None:
         mean = m.mean[first.at]
         spread = m.mean[second.at] / mean**2 - 1.0
         place = first.layers + 0.08 * (number - 0.5 * (len(shown) - 1))
-        rows = ((top, mean, m.mean_error[first.at]), (bottom, spread, _error_of_ratio(m, first.at, second.at)))
+        rows = ((top, mean, m.mean_error[first.at]), (bottom, spread, judged.block_errors[i][second.at]))
         for axis, value, bar in rows:
             axis.errorbar(
                 place, value, bar, fmt=look.marker, ms=3.4, color=look.colour, lw=1, zorder=3, label=f"$M$ = {width}"
             )
     bottom.set_xlabel("block $l$")
     bottom.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-
-
-def _error_of_ratio(m: Moments, first: Sequence[int], second: Sequence[int]) -> Floats:
-    """Standard error of mu_2/mu_1^2; NaN at layers whose covariance was not kept."""
-    place = {j: k for k, j in enumerate(m.joint.tolist())}
-    found = np.full(len(first), np.nan)
-    for k, pair in enumerate(zip(first, second, strict=True)):
-        if all(j in place for j in pair):
-            at = [place[j] for j in pair]
-            mean, square = m.mean[list(pair)]
-            slope = np.array([-2.0 * square / mean**3, 1.0 / mean**2])
-            found[k] = np.sqrt(slope @ m.covariance[np.ix_(at, at)] @ slope)
-    return found

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from mcnet_analysis import study
-from mcnet_analysis.judge import cumulants, stationary
+from mcnet_analysis.judge import blocks, cumulants, stationary
 from mcnet_analysis.judge.coefficients import fit_family
 from mcnet_analysis.judge.fisher import Spectra, spectra
 from mcnet_analysis.judge.power import Information
@@ -33,7 +33,8 @@ class Judged(NamedTuple):
     """One family of widths, analysed.
 
     ``predictions`` are those at each width; ``missing`` counts what was measured and has no row, by reason;
-    ``information`` is what :mod:`mcnet_analysis.judge.power` reads.
+    ``information`` is what :mod:`mcnet_analysis.judge.power` reads; ``block_errors`` are those of
+    :func:`mcnet_analysis.judge.blocks.ratio_errors` at each width.
     """
 
     family: Family
@@ -47,6 +48,7 @@ class Judged(NamedTuple):
     information: Information
     notes: list[str]
     fisher: Spectra
+    block_errors: list[Floats]
 
     @property
     def predicted(self) -> Predicted:
@@ -89,7 +91,7 @@ def judge_family(tree: xarray.DataTree, family: Family, theory: Theory) -> Judge
     if not columns:  # spectra alone were measured
         nothing = judge([], np.empty((0, 0)), 0.0)
         unknown = [no_predictions() for _ in family.settings]
-        return Judged(family, [], [], unknown, [], [], nothing, {}, {}, [], spectra(tree, family, [], []))
+        return Judged(family, [], [], unknown, [], [], nothing, {}, {}, [], spectra(tree, family, [], []), [])
     layers = study.thinned(family.first.depth)
     tabled = [j for j, column in enumerate(columns) if column.layer in (None, 0, *layers)]
     if not family.first.fluctuating:
@@ -123,6 +125,7 @@ def judge_family(tree: xarray.DataTree, family: Family, theory: Theory) -> Judge
         information=fitted.information,
         notes=[*_notes(family, columns, measured, theory), *chaos.notes],
         fisher=spectra(tree, family, columns, predictions),
+        block_errors=[blocks.ratio_errors(columns, m) for m in measured],
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from figures import faults
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from mcnet_analysis import plot
+from mcnet_analysis import kept, plot
 from mcnet_analysis.analyze import Analysis, judge
 from mcnet_analysis.draw.style import STYLE
 from mcnet_analysis.members import together
@@ -90,14 +91,21 @@ TINY: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-def analysed(study: Scenario | Members) -> Analysis:
-    if isinstance(study, Scenario):
-        return judge(mcnet.sample(study))
-    return together(study.title, study.text, tuple((name, analysed(each)) for name, each in study.studies.items()))
+def analysed(study: Scenario | Members, folder: Path) -> Analysis:
+    """As a report after ``analyze`` has it: what was not kept is missing."""
+    if not isinstance(study, Scenario):
+        found = tuple((name, analysed(each, folder)) for name, each in study.studies.items())
+        return together(study.title, study.text, found)
+    tree = mcnet.sample(study)
+    kept.write(folder / kept.NAME, judge(tree), tree)
+    again: Analysis | None = kept.read(folder / kept.NAME, tree)
+    assert again is not None
+    whole: Analysis = kept.with_values(again, tree)
+    return whole
 
 
-def drawn(name: str, overrides: tuple[str, ...]) -> dict[str, Figure]:
-    found = plot.drawn(analysed(members.load(shipped.find(name), overrides)))
+def drawn(name: str, overrides: tuple[str, ...], folder: Path) -> dict[str, Figure]:
+    found = plot.drawn(analysed(members.load(shipped.find(name), overrides), folder))
     names = [drawing.name for drawing in found]
     assert len(set(names)) == len(names)
     assert all(drawing.caption.endswith(".") and drawing.title for drawing in found)
@@ -105,8 +113,8 @@ def drawn(name: str, overrides: tuple[str, ...]) -> dict[str, Figure]:
 
 
 @pytest.mark.parametrize("name", sorted(TINY))
-def test_figures_of_shipped_scenarios_are_good(name):
-    figures = drawn(name, TINY[name])
+def test_figures_of_shipped_scenarios_are_good(name: str, tmp_path: Path) -> None:
+    figures = drawn(name, TINY[name], tmp_path)
     assert figures
     with rc_context(STYLE):
         assert {label: found for label, figure in figures.items() if (found := faults(figure))} == {}
